@@ -1,0 +1,146 @@
+package evidence
+
+import (
+	"time"
+
+	"seatrial/verifier/verdict"
+)
+
+// Run is the verdict.json of a run of several trials.
+type Run struct {
+	Run       string            `json:"run"` // the run's name, also its folder's
+	Seed      int64             `json:"seed"`
+	Target    string            `json:"target"` // local or kubernetes
+	Status    verdict.Status    `json:"status"`
+	Started   time.Time         `json:"started"`
+	Seconds   float64           `json:"seconds"`
+	Versions  map[string]string `json:"versions"` // server name -> version
+	Scenarios []Scenario        `json:"scenarios"`
+}
+
+// Scenario is the verdict.json of one trial.
+type Scenario struct {
+	Name        string         `json:"name"`
+	Feature     string         `json:"feature"`
+	Tags        []string       `json:"tags,omitempty"`
+	Runbook     string         `json:"runbook"`
+	Experiments []string       `json:"experiments"`
+	Status      verdict.Status `json:"status"`
+	Reason      string         `json:"reason"`
+	Started     time.Time      `json:"started"`
+	Evidence    string         `json:"evidence"` // the trial's folder, relative to the run's
+
+	AskedRate    float64 `json:"asked_rate"`    // requests a second
+	AchievedRate float64 `json:"achieved_rate"` // requests a second
+
+	// The ledger, in tasks (ops: in requests).
+	Ops            int `json:"ops"`
+	Accepted       int `json:"accepted"`
+	Refused        int `json:"refused"`
+	Unknown        int `json:"unknown"`
+	Completed      int `json:"completed"`
+	Lost           int `json:"lost"`
+	Duplicated     int `json:"duplicated"`
+	RefusedButDone int `json:"refused_but_done"`
+
+	InForce string  `json:"in_force"` // confirmed, mismatch, inconclusive, or none (no fault was asked for)
+	Residue string  `json:"residue"`  // none, or what was left
+	Seconds Seconds `json:"seconds"`
+
+	Windows    []Window    `json:"windows"`
+	Markers    []Marker    `json:"markers"`
+	SLO        []Objective `json:"slo"`
+	Guarantees []Guarantee `json:"guarantees"`
+	Alerts     []Alert     `json:"alerts"`
+	Proofs     []Proof     `json:"proofs"`
+	Victims    []string    `json:"victims,omitempty"`
+	BudgetCost float64     `json:"budget_cost"` // share of a 30-day error budget that the fault window cost
+	Latency    Latency     `json:"latency"`
+}
+
+// Seconds are the split times of a trial; -1 where the event was not seen.
+type Seconds struct {
+	InjectToInForce        float64 `json:"inject_to_in_force"`
+	InForceToDeviation     float64 `json:"in_force_to_deviation"`
+	InForceToAlert         float64 `json:"in_force_to_alert"`
+	RecoverToSLO           float64 `json:"recover_to_slo"`
+	RecoverToAlertResolved float64 `json:"recover_to_alert_resolved"`
+	BacklogDrained         float64 `json:"backlog_drained"` // from recovery
+}
+
+// Window is a part of a trial that is judged by itself.
+type Window struct {
+	Name  string    `json:"name"` // baseline, fault or recovery
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+}
+
+// Marker is a moment worth a line on the chart.
+type Marker struct {
+	Name string    `json:"name"` // e.g. "injected worker-kill", "in force", "alert NATSServerDown", "recovered"
+	At   time.Time `json:"at"`
+}
+
+// Objective is one SLO in one window. Objective and Measured are ratios in
+// [0,1]; Measured is -1 when there was no data. BurnRate is the speed at which
+// the error budget was spent (1 = just sustainable).
+type Objective struct {
+	Name        string         `json:"name"`
+	Window      string         `json:"window"`
+	Objective   float64        `json:"objective"`
+	Measured    float64        `json:"measured"`
+	Good        float64        `json:"good"`
+	Total       float64        `json:"total"`
+	BurnRate    float64        `json:"burn_rate"`
+	BudgetSpent float64        `json:"budget_spent"` // share of a 30-day budget
+	Status      verdict.Status `json:"status"`
+	Reason      string         `json:"reason,omitempty"`
+}
+
+// Guarantee is the finding of one check. Tasks holds at most 20 ids of Count.
+type Guarantee struct {
+	Name   string         `json:"name"`
+	Status verdict.Status `json:"status"`
+	Reason string         `json:"reason"`
+	Count  int            `json:"count"`
+	Tasks  []string       `json:"tasks,omitempty"`
+}
+
+// Alert is an alert that was expected or seen.
+type Alert struct {
+	Name       string         `json:"name"`
+	Expected   bool           `json:"expected"`
+	Fired      bool           `json:"fired"`
+	FiredAt    *time.Time     `json:"fired_at,omitempty"`
+	ResolvedAt *time.Time     `json:"resolved_at,omitempty"`
+	Severity   string         `json:"severity,omitempty"`
+	RunbookURL string         `json:"runbook_url"`
+	Status     verdict.Status `json:"status"`
+	Reason     string         `json:"reason,omitempty"`
+}
+
+// Proof says whether the system's own metrics agree that an experiment was in force.
+type Proof struct {
+	Experiment string     `json:"experiment"`
+	Query      string     `json:"query"`
+	Result     string     `json:"result"` // confirmed, mismatch or inconclusive
+	Reason     string     `json:"reason,omitempty"`
+	InForceAt  *time.Time `json:"in_force_at,omitempty"`
+}
+
+// Latency of accepted requests over the whole trial, in seconds: from the
+// planned send time (what a user waits) and from the real one (what Vegeta prints).
+type Latency struct {
+	PlannedP50 float64 `json:"planned_p50"`
+	PlannedP99 float64 `json:"planned_p99"`
+	SentP50    float64 `json:"sent_p50"`
+	SentP99    float64 `json:"sent_p99"`
+}
+
+// Series is what Prometheus answered to one range query; it is stored in the
+// trial's samples.json.
+type Series struct {
+	Name   string       `json:"name"` // e.g. "backlog"
+	Query  string       `json:"query"`
+	Points [][2]float64 `json:"points"` // unix seconds, value
+}
