@@ -39,11 +39,14 @@ build() {
 	fi
 	say "$name: builds $package"
 	start=$(date +%s)
-	module=$(go list -tags "$tags" -f '{{.Module.Version}} {{.Module.Dir}}' "$package") ||
+	module=$(go list -tags "$tags" -f '{{.Module.Version}} {{.Module.Dir}}' "$package" 2>"$deps/stamps/$name.log") ||
+		cat "$deps/stamps/$name.log" >&2
+	[ -n "$module" ] ||
 		die "$name: the module in $folder could not be loaded; is there a network, or a Go module proxy in GOPROXY?"
 	version=$(cat "${module#* }/VERSION" 2>/dev/null || echo "${module%% *}")
-	go build -tags "$tags" -ldflags "-s -w ${variable:+-X $variable=$version}" -o "$deps/bin/.$name.new" "$package" ||
-		die "$name: the build of $package $version broke"
+	log=$deps/stamps/$name.log
+	go build -tags "$tags" -ldflags "-s -w ${variable:+-X $variable=$version}" -o "$deps/bin/.$name.new" "$package" >"$log" 2>&1 ||
+		{ cat "$log" >&2; die "$name: the build of $package $version broke"; }
 	mv -f "$deps/bin/.$name.new" "$deps/bin/$name"
 	echo "$pin" >"$deps/stamps/$name"
 	say "$name: $version is ready after $(($(date +%s) - start)) s"

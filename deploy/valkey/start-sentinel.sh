@@ -1,0 +1,92 @@
+#!/bin/sh
+# Starts the sentinel beside a Valkey. What it has learnt (who is primary, its own id, epochs) is
+# kept on the pod's volume and is the system's memory of its primary: a sentinel that has one
+# starts from it; one that has none says so to whoever asks (founding a system needs
+# that answer), and is told of the primary as soon as there is one.
+#
+#   POD_NAME PEERS DATA_DIR BIND VALKEY_PORT SENTINEL_PORT MASTER_NAME    as for start-valkey.sh
+#   QUORUM          (2)      sentinels that must agree that the primary is down
+#   DOWN_AFTER_MS   (3000)   longer than an isolated primary may go on writing; see start-valkey.sh
+#   FAILOVER_MS     (9000)   a failover that has not ended by then is tried again after twice that
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=ask.sh
+. "$here/ask.sh"
+# shellcheck source=decide.sh
+. "$here/decide.sh"
+
+need POD_NAME PEERS DATA_DIR
+VALKEY_PORT=${VALKEY_PORT:-6379}
+SENTINEL_PORT=${SENTINEL_PORT:-26379}
+MASTER_NAME=${MASTER_NAME:-seatrial}
+me=$(host "$POD_NAME")
+[ -n "$me" ] || { echo "start-sentinel: PEERS=$PEERS does not name $POD_NAME" >&2; exit 2; }
+mkdir -p "$DATA_DIR"
+conf=$DATA_DIR/sentinel.conf
+
+say() { echo "start-sentinel: $POD_NAME: $*"; }
+
+sentinel() { cli "$me" "$SENTINEL_PORT" SENTINEL "$@"; }
+
+# primary prints the pod to monitor: the one the newest sentinel names, else the only
+# Valkey that is primary. Nothing, if neither is there.
+primary() {
+	facts=$({ survey "$POD_NAME"; ask_valkey "$POD_NAME" "$me"; })
+	named=$(echo "$facts" | awk '$1 == "sentinel" && $3 == "names"' | sort -k4,4nr | awk 'NR == 1 { print $5 }')
+	if [ -n "$named" ]; then
+		echo "$named"
+		return
+	fi
+	echo "$facts" | awk '$1 == "valkey" && $3 == "master" { n++; pod = $2 } END { if (n == 1) print pod }'
+}
+
+# replicas_online HOST counts them. Sentinels learn of replicas from the primary, and
+# ask it once in ten seconds: told too early they could not fail over until then.
+replicas_online() { cli "$1" "$VALKEY_PORT" INFO replication | grep -c 'state=online' || :; }
+
+# introduce tells the sentinel with process id $1 who the primary is, unless it knows, and sets its limits.
+introduce() {
+	patience=25
+	while sleep 0.2 && kill -0 "$1" 2>/dev/null; do
+		case $(ask_sentinel "$POD_NAME" "$me") in
+		*silent) continue ;;
+		*none)
+			pod=$(primary)
+			[ -n "$pod" ] || continue
+			at=$(host "$pod")
+			patience=$((patience - 1))
+			[ "$(replicas_online "$at")" -ge 2 ] || [ $patience -le 0 ] || continue
+			[ "$(sentinel MONITOR "$MASTER_NAME" "$at" "$VALKEY_PORT" "${QUORUM:-2}")" = OK ] || continue
+			say "watches $pod"
+			;;
+		esac
+		sentinel SET "$MASTER_NAME" down-after-milliseconds "${DOWN_AFTER_MS:-3000}" \
+			failover-timeout "${FAILOVER_MS:-9000}" parallel-syncs 1 quorum "${QUORUM:-2}" >/dev/null || continue
+		return
+	done
+}
+
+if [ ! -s "$conf" ]; then
+	cat >"$conf" <<-CONF
+		port $SENTINEL_PORT
+		bind ${BIND:-* -::*}
+		protected-mode no
+		dir $DATA_DIR
+		daemonize no
+		sentinel announce-ip $me
+		sentinel announce-port $SENTINEL_PORT
+		sentinel deny-scripts-reconfig yes
+	CONF
+	case $PEERS in *=*[A-Za-z]*)
+		if peers | awk '$2 !~ /^[0-9.]+$/ && $2 !~ /:/ { names = 1 } END { exit !names }'; then
+			printf 'sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n' >>"$conf"
+		fi
+		;;
+	esac
+	say "knows of no primary yet"
+else
+	say "goes on with what it knew: $(grep '^sentinel monitor' "$conf" || echo 'no primary yet')"
+fi
+(introduce $$ &) # a grandchild: the sentinel would not collect a child of its own
+exec valkey-sentinel "$conf"

@@ -1,0 +1,278 @@
+package valkey_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// system is three pods on loopback addresses, each a real Valkey and a real sentinel.
+type system struct {
+	t              *testing.T
+	dir            string
+	valkey, senti  string // ports
+	procs          map[string]*exec.Cmd
+	path, peerList string
+}
+
+func newSystem(t *testing.T) *system {
+	t.Helper()
+	bin, err := filepath.Abs("../../.deps/bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(bin, "valkey-server")); err != nil {
+		t.Skipf("no valkey-server: run make deps (%v)", err)
+	}
+	s := &system{
+		t: t, dir: t.TempDir(), valkey: freePort(t), senti: freePort(t),
+		procs: map[string]*exec.Cmd{},
+		path:     "PATH=" + bin + ":" + os.Getenv("PATH"),
+		peerList: "PEERS=valkey-0=127.0.0.11,valkey-1=127.0.0.12,valkey-2=127.0.0.13",
+	}
+	t.Cleanup(s.end)
+	return s
+}
+
+// freePort is free on all three addresses at the time of asking.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+func host(pod int) string { return fmt.Sprintf("127.0.0.%d", 11+pod) }
+
+// start runs script for a pod; name is "valkey" or "sentinel".
+func (s *system) start(name string, pod int) {
+	s.t.Helper()
+	cmd := exec.Command("sh", "start-"+name+".sh")
+	cmd.Env = []string{s.path, s.peerList,
+		fmt.Sprintf("POD_NAME=valkey-%d", pod), fmt.Sprintf("DATA_DIR=%s/%d", s.dir, pod),
+		"BIND=" + host(pod), "VALKEY_PORT=" + s.valkey, "SENTINEL_PORT=" + s.senti}
+	key := fmt.Sprintf("%s-%d", name, pod)
+	log, err := os.OpenFile(s.log(key), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatalf("start %s: %v", key, err)
+	}
+	s.procs[key] = cmd
+}
+
+func (s *system) log(key string) string { return filepath.Join(s.dir, key+".log") }
+
+// kill ends a process as a crash does, with the helpers of its script.
+func (s *system) kill(name string, pod int) {
+	key := fmt.Sprintf("%s-%d", name, pod)
+	if cmd := s.procs[key]; cmd != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+		delete(s.procs, key)
+	}
+}
+
+func (s *system) end() {
+	for pod := range 3 {
+		s.kill("valkey", pod)
+		s.kill("sentinel", pod)
+	}
+	if s.t.Failed() {
+		logs, _ := filepath.Glob(s.log("*"))
+		for _, path := range logs {
+			text, _ := os.ReadFile(path)
+			s.t.Logf("--- %s\n%s", filepath.Base(path), text)
+		}
+	}
+}
+
+// cli asks one server; an error is an answer too.
+func (s *system) cli(addr, port string, words ...string) string {
+	cmd := exec.Command("timeout", append([]string{"3", "valkey-cli", "-t", "1", "-h", addr, "-p", port}, words...)...)
+	cmd.Env = []string{s.path}
+	cmd.Path, _ = exec.LookPath("timeout")
+	out, _ := cmd.CombinedOutput()
+	return strings.TrimSpace(strings.ReplaceAll(string(out), "\r", ""))
+}
+
+// roles prints the role of each pod, "-" for none.
+func (s *system) roles() (roles string, primary int) {
+	primary = -1
+	for pod := range 3 {
+		switch info := s.cli(host(pod), s.valkey, "INFO", "replication"); {
+		case strings.Contains(info, "role:master") && strings.Contains(info, "connected_slaves:2"):
+			roles, primary = roles+"P", pod
+		case strings.Contains(info, "role:master"):
+			roles += "p"
+		case strings.Contains(info, "master_link_status:up"):
+			roles += "R"
+		case strings.Contains(info, "role:slave"):
+			roles += "r"
+		default:
+			roles += "-"
+		}
+	}
+	return roles, primary
+}
+
+// await fails the test if ok stays false for too long.
+func (s *system) await(what string, ok func() bool) time.Duration {
+	s.t.Helper()
+	began := time.Now()
+	for time.Since(began) < 40*time.Second {
+		if ok() {
+			return time.Since(began).Round(100 * time.Millisecond)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	roles, _ := s.roles()
+	s.t.Fatalf("%s: not within 40 s; roles %s", what, roles)
+	return 0
+}
+
+// whole awaits one primary with two replicas in sync, and returns its pod.
+func (s *system) whole(what string) int {
+	s.t.Helper()
+	pod := -1
+	took := s.await(what, func() bool {
+		roles, p := s.roles()
+		pod = p
+		return strings.Count(roles, "P") == 1 && strings.Count(roles, "R") == 2
+	})
+	s.t.Logf("%s: whole after %s, primary valkey-%d", what, took, pod)
+	return pod
+}
+
+// watched awaits that every sentinel names the pod and knows of two replicas and two sentinels.
+func (s *system) watched(pod int) {
+	s.t.Helper()
+	s.await("sentinels watch", func() bool {
+		for i := range 3 {
+			f := strings.Split(s.cli(host(i), s.senti, "SENTINEL", "MASTER", "seatrial"), "\n")
+			is := map[string]string{}
+			for j := 0; j+1 < len(f); j += 2 {
+				is[f[j]] = f[j+1]
+			}
+			if is["ip"] != host(pod) || is["num-slaves"] != "2" || is["num-other-sentinels"] != "2" || is["down-after-milliseconds"] != "3000" {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (s *system) set(pod int, key, value string) {
+	s.t.Helper()
+	s.await("write "+key, func() bool {
+		return s.cli(host(pod), s.valkey, "SET", key, value) == "OK"
+	})
+	if n := s.cli(host(pod), s.valkey, "WAIT", "1", "2000"); n != "1" && n != "2" {
+		s.t.Fatalf("WAIT after SET %s: %s", key, n)
+	}
+}
+
+func (s *system) want(pod int, key, value string) {
+	s.t.Helper()
+	if got := s.cli(host(pod), s.valkey, "GET", key); got != value {
+		s.t.Errorf("GET %s from valkey-%d: %q, want %q", key, pod, got, value)
+	}
+}
+
+// TestStart lives through what a system of three meets in its life.
+func TestStart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute of real time")
+	}
+	s := newSystem(t)
+	for pod := range 3 {
+		s.start("sentinel", pod)
+		s.start("valkey", pod)
+	}
+	first := s.whole("new system")
+	if first != 0 {
+		t.Fatalf("valkey-%d founded the system", first)
+	}
+	s.watched(first)
+	s.set(first, "a", "1")
+
+	// The primary dies and is started again at once: it must not be primary again.
+	s.kill("valkey", first)
+	s.start("valkey", first)
+	second := s.whole("primary restarted")
+	if second == first {
+		t.Errorf("valkey-%d came back as primary beside replicas that lived", first)
+	}
+	s.watched(second)
+	s.want(second, "a", "1")
+	s.set(second, "b", "2")
+
+	// Everything dies and comes back at once.
+	ids := map[string]bool{}
+	for pod := range 3 {
+		ids[s.cli(host(pod), s.senti, "SENTINEL", "MYID")] = true
+		s.kill("sentinel", pod)
+		s.kill("valkey", pod)
+	}
+	for pod := range 3 {
+		s.start("valkey", pod)
+		s.start("sentinel", pod)
+	}
+	third := s.whole("everything restarted")
+	if third != second {
+		t.Errorf("primary after a whole restart: valkey-%d, was valkey-%d", third, second)
+	}
+	s.want(third, "a", "1")
+	s.want(third, "b", "2")
+	for pod := range 3 {
+		if id := s.cli(host(pod), s.senti, "SENTINEL", "MYID"); !ids[id] {
+			t.Errorf("sentinel %d has a new id %s", pod, id)
+		}
+	}
+
+	// A replica that lost its volume gets everything anew.
+	lost := (third + 1) % 3
+	s.kill("valkey", lost)
+	s.kill("sentinel", lost)
+	if err := os.RemoveAll(fmt.Sprintf("%s/%d", s.dir, lost)); err != nil {
+		t.Fatal(err)
+	}
+	s.start("valkey", lost)
+	s.start("sentinel", lost)
+	if p := s.whole("volume lost"); p != third {
+		t.Errorf("a lost volume moved the primary to valkey-%d", p)
+	}
+	s.want(lost, "b", "2")
+	s.await("promotable again", func() bool {
+		return strings.Contains(s.cli(host(lost), s.valkey, "INFO", "replication"), "slave_priority:100")
+	})
+}
+
+// TestFounderWaits starts the first pod alone: it may not call itself primary, because
+// the silent ones may hold data.
+func TestFounderWaits(t *testing.T) {
+	s := newSystem(t)
+	s.start("sentinel", 0)
+	s.start("valkey", 0)
+	s.await("it says why it waits", func() bool {
+		text, _ := os.ReadFile(s.log("valkey-0"))
+		return strings.Contains(string(text), "wait no sentinel names a primary, and only 1 of 3")
+	})
+	if roles, _ := s.roles(); roles != "---" {
+		t.Errorf("roles %s while two pods are silent", roles)
+	}
+}
