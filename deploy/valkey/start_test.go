@@ -33,7 +33,7 @@ func newSystem(t *testing.T) *system {
 	}
 	s := &system{
 		t: t, dir: t.TempDir(), valkey: freePort(t), senti: freePort(t),
-		procs: map[string]*exec.Cmd{},
+		procs:    map[string]*exec.Cmd{},
 		path:     "PATH=" + bin + ":" + os.Getenv("PATH"),
 		peerList: "PEERS=valkey-0=127.0.0.11,valkey-1=127.0.0.12,valkey-2=127.0.0.13",
 	}
