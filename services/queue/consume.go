@@ -1,0 +1,104 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"seatrial/services/task"
+)
+
+// prefetch is how many Tasks are asked for ahead of need. What a dead worker
+// had prefetched waits for its acknowledgement deadline, so it is kept small.
+const prefetch = 64
+
+// Delivery is one Task in the hands of this worker. Exactly one of Ack, Later
+// and Terminate ends it; without any it is delivered again to some worker.
+type Delivery struct {
+	Task       task.Task
+	AcceptedAt time.Time // when the stream stored it, by the server's clock
+	Deliveries int       // this one included
+	msg        jetstream.Msg
+}
+
+// Ack says that the Task is recorded and need not be kept. Should it get lost,
+// the Task is delivered again.
+func (d Delivery) Ack() error { return d.msg.Ack() }
+
+// Later gives the Task back, to be delivered again after delay.
+func (d Delivery) Later(delay time.Duration) error { return d.msg.NakWithDelay(delay) }
+
+// Progress asks for more time.
+func (d Delivery) Progress() error { return d.msg.InProgress() }
+
+// Terminate ends a Task that will never be done.
+func (d Delivery) Terminate(reason string) error { return d.msg.TermWithReason(headerSafe(reason)) }
+
+// Consume hands every delivery to handle, one after the other, until ctx ends.
+// A handle that blocks stops the flow. It survives the loss of the connection,
+// of the consumer's leader, and of the consumer. When it returns, handle is not
+// running and will not be called again.
+func (q *Queue) Consume(ctx context.Context, handle func(Delivery)) error {
+	for ctx.Err() == nil {
+		if err := q.Persist(ctx, q.Find); err != nil {
+			break
+		}
+		if err := q.consumeOnce(ctx, handle); err != nil && ctx.Err() == nil {
+			q.log.Warn("consume again", "error", err)
+		}
+		pause(ctx, 250*time.Millisecond)
+	}
+	return ctx.Err()
+}
+
+func (q *Queue) consumeOnce(ctx context.Context, handle func(Delivery)) error {
+	var last atomic.Pointer[error]
+	run, err := q.consumer.Load().Consume(
+		func(m jetstream.Msg) { q.receive(ctx, m, handle) },
+		jetstream.PullMaxMessages(prefetch),
+		jetstream.PullExpiry(10*time.Second),
+		jetstream.PullHeartbeat(2*time.Second),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			if !errors.Is(err, jetstream.ErrNoHeartbeat) && !errors.Is(err, jetstream.ErrServerShutdown) {
+				q.log.Warn("consume", "error", err)
+			}
+			last.Store(&err)
+		}),
+	)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-run.Closed(): // the consumer is gone
+		if err := last.Load(); err != nil {
+			return *err
+		}
+		return errors.New("the consumer closed")
+	case <-ctx.Done():
+		run.Stop()
+		<-run.Closed()
+		return nil
+	}
+}
+
+func (q *Queue) receive(ctx context.Context, m jetstream.Msg, handle func(Delivery)) {
+	if ctx.Err() != nil {
+		_ = m.Nak() // another worker may have it at once
+		return
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		q.log.Error("a delivery without metadata", "subject", m.Subject(), "error", err)
+		return
+	}
+	handle(Delivery{
+		Task:       task.Task{ID: strings.TrimPrefix(m.Subject(), taskSubject), Payload: m.Data()},
+		AcceptedAt: meta.Timestamp,
+		Deliveries: int(meta.NumDelivered),
+		msg:        m,
+	})
+}

@@ -1,0 +1,58 @@
+package queue
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// Rhythm of the write probe.
+const (
+	probeEvery  = 500 * time.Millisecond // while Tasks can be accepted
+	probeSooner = 250 * time.Millisecond // while they cannot
+	probeWait   = time.Second            // for one acknowledgement
+	// proofLasts is for how long one stored message proves that the next one
+	// will be stored too: long enough to ride over the election of a leader.
+	proofLasts = 2 * time.Second
+)
+
+// Gate knows whether a Task can really be accepted, because something was
+// really stored a moment ago. Asking JetStream for information is no proof:
+// it answers while a majority is lost.
+type Gate struct {
+	now    func() time.Time
+	stored atomic.Int64 // when something was last stored, Unix nanoseconds
+}
+
+// NewGate returns a Gate that is shut until something was stored.
+func NewGate() *Gate { return &Gate{now: time.Now} }
+
+// Passed notes that something was stored just now.
+func (g *Gate) Passed() { g.stored.Store(g.now().UnixNano()) }
+
+// Open reports whether the last proof is fresh.
+func (g *Gate) Open() bool { return g.age() < proofLasts }
+
+func (g *Gate) age() time.Duration { return g.now().Sub(time.Unix(0, g.stored.Load())) }
+
+// Watch probes until ctx ends, unless Tasks prove the same meanwhile.
+func (g *Gate) Watch(ctx context.Context, probe func(context.Context) error) {
+	for {
+		if g.age() >= probeEvery {
+			one, cancel := context.WithTimeout(ctx, probeWait)
+			if probe(one) == nil {
+				g.Passed()
+			}
+			cancel()
+		}
+		wait := probeEvery
+		if !g.Open() {
+			wait = probeSooner
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}

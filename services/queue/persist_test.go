@@ -1,0 +1,115 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// hang is a server that never answers.
+var hang = errors.New("hang")
+
+func TestPersistOutcome(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answers []error // the last one repeats
+		want    error   // nil, ErrRefused or ErrUnknown
+	}{
+		"acknowledged at once":        {answers: []error{nil}},
+		"after an election":           {answers: []error{nats.ErrNoResponders, nats.ErrNoResponders, nil}},
+		"after a lost acknowledgment": {answers: []error{hang, nil}},
+		"after no connection":         {answers: []error{nats.ErrReconnectBufExceeded, nil}},
+		"nobody listens":              {answers: []error{nats.ErrNoResponders}, want: ErrRefused},
+		"never connected":             {answers: []error{nats.ErrReconnectBufExceeded}, want: ErrRefused},
+		"nobody answers":              {answers: []error{hang}, want: ErrUnknown},
+		"one attempt hung":            {answers: []error{nats.ErrNoResponders, hang, nats.ErrNoResponders}, want: ErrUnknown},
+		"an answer we do not know":    {answers: []error{errors.New("10158"), nats.ErrNoResponders}, want: ErrUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+				defer cancel()
+				n := 0
+				err := persist(ctx, func(ctx context.Context) error {
+					answer := tc.answers[min(n, len(tc.answers)-1)]
+					n++
+					if answer == hang {
+						<-ctx.Done()
+						return ctx.Err()
+					}
+					return answer
+				})
+				if !errors.Is(err, tc.want) || tc.want == nil && err != nil {
+					t.Fatalf("got %v after %d attempts, want %v", err, n, tc.want)
+				}
+				if left := time.Until(deadlineOf(ctx)); tc.want != nil && (left < 0 || left > time.Second) {
+					t.Errorf("gave up with %s left", left)
+				}
+			})
+		})
+	}
+}
+
+func deadlineOf(ctx context.Context) time.Time { d, _ := ctx.Deadline(); return d }
+
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		g, down, probes := NewGate(), false, 0
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			g.Watch(ctx, func(ctx context.Context) error {
+				probes++
+				if down {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				return nil
+			})
+		}()
+		step := func(d time.Duration, want bool, when string) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if g.Open() != want {
+				t.Errorf("%s: open is %v", when, !want)
+			}
+		}
+		if g.Open() {
+			t.Error("open before anything was stored")
+		}
+		step(10*time.Millisecond, true, "after the first probe")
+		step(time.Minute, true, "while probes pass")
+		down = true
+		step(time.Second, true, "during an election")
+		step(2*time.Second, false, "when nothing was stored for long")
+		g.Passed()
+		step(0, true, "when a task was stored")
+		step(5*time.Second, false, "when that was long ago")
+		down = false
+		step(1500*time.Millisecond, true, "soon after recovery")
+		before := probes
+		for range 100 {
+			g.Passed()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if extra := probes - before; extra > 1 {
+			t.Errorf("%d probes while tasks were stored all the time", extra)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestTokenAndHeaderSafe(t *testing.T) {
+	if got := token("api-0.seatrial*"); got != "api-0-seatrial-" {
+		t.Errorf("token: %q", got)
+	}
+	if got := headerSafe("a\r\nInjected: b"); got != "a  Injected: b" {
+		t.Errorf("headerSafe: %q", got)
+	}
+}

@@ -1,0 +1,150 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"seatrial/services/task"
+)
+
+// The two ways in which a Task can fail to be accepted.
+var (
+	// ErrRefused: the Task was not stored and never will be.
+	ErrRefused = errors.New("it was not enqueued and will not be done")
+	// ErrUnknown: the Task may or may not have been stored.
+	ErrUnknown = errors.New("it may or may not have been enqueued")
+)
+
+// attempt is how long one of several publishes waits for its acknowledgement.
+const attempt = time.Second
+
+// Accept stores one Task on a majority of servers and returns nil only when
+// they have said so; a Task with an id that was accepted before is accepted
+// again. It tries until ctx's deadline. The error wraps ErrRefused or ErrUnknown.
+func (q *Queue) Accept(ctx context.Context, t task.Task) error {
+	msg := &nats.Msg{
+		Subject: taskSubject + t.ID,
+		Header:  nats.Header{nats.MsgIdHdr: []string{t.ID}},
+		Data:    t.Payload,
+	}
+	err := persist(ctx, func(ctx context.Context) error { return q.store(ctx, msg) })
+	if err != nil {
+		return fmt.Errorf("publish task %s: %w", t.ID, err)
+	}
+	return nil
+}
+
+// Bury stores a dead letter for a Task and returns nil once it is acknowledged.
+func (q *Queue) Bury(ctx context.Context, t task.Task, reason string) error {
+	msg := &nats.Msg{
+		Subject: deadSubject + t.ID,
+		Header:  nats.Header{nats.MsgIdHdr: []string{t.ID}, ReasonHeader: []string{headerSafe(reason)}},
+		Data:    t.Payload,
+	}
+	if err := persist(ctx, func(ctx context.Context) error { return q.store(ctx, msg) }); err != nil {
+		return fmt.Errorf("publish dead letter %s: %w", t.ID, err)
+	}
+	return nil
+}
+
+// Probe stores one small message, which is what accepting a Task takes.
+func (q *Queue) Probe(ctx context.Context) error {
+	return q.store(ctx, &nats.Msg{Subject: probeSubject + q.pod})
+}
+
+// store publishes one message and waits for its acknowledgement.
+func (q *Queue) store(ctx context.Context, msg *nats.Msg) error {
+	resp, err := q.conn.RequestMsgWithContext(ctx, msg)
+	if err != nil {
+		return err
+	}
+	// The usual answer, {"stream":"TASKS", "seq":1}, needs no decoder.
+	if bytes.HasPrefix(resp.Data, []byte(`{"stream":`)) {
+		return nil
+	}
+	var ack struct {
+		Error  *jetstream.APIError `json:"error"`
+		Stream string              `json:"stream"`
+	}
+	if err := json.Unmarshal(resp.Data, &ack); err != nil {
+		return fmt.Errorf("read acknowledgement: %w", err)
+	}
+	if ack.Error != nil {
+		return ack.Error
+	}
+	if ack.Stream == "" {
+		return jetstream.ErrInvalidJSAck
+	}
+	return nil
+}
+
+// persist repeats send until it succeeds or ctx ends, and then says what may
+// be concluded: only if no attempt can have been stored is the answer ErrRefused.
+func persist(ctx context.Context, send func(context.Context) error) error {
+	stored := false // that is: may have been
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 400*time.Millisecond) {
+		one, cancel := context.WithTimeout(ctx, attempt)
+		err := send(one)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		stored = stored || !neverStored(err)
+		if !pause(ctx, wait) {
+			outcome := ErrRefused
+			if stored {
+				outcome = ErrUnknown
+			}
+			return fmt.Errorf("%w (%v)", outcome, err)
+		}
+	}
+}
+
+// pause waits for about d and reports whether ctx still has time after it.
+func pause(ctx context.Context, d time.Duration) bool {
+	d += rand.N(d)
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return false
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// neverStored reports whether err proves that a message went nowhere: nobody
+// was listening for it, or it never left this process. A timeout proves nothing.
+func neverStored(err error) bool {
+	for _, proof := range []error{
+		nats.ErrNoResponders,           // the stream has no leader that listens
+		nats.ErrReconnectBufExceeded,   // no connection, and nothing is buffered
+		nats.ErrDisconnected,           // the same
+		nats.ErrConnectionReconnecting, // the same
+	} {
+		if errors.Is(err, proof) {
+			return true
+		}
+	}
+	return false
+}
+
+// headerSafe keeps a reason on one line of a header.
+func headerSafe(s string) string {
+	out := []byte(s)
+	for i, c := range out {
+		if c < ' ' || c > '~' {
+			out[i] = ' '
+		}
+	}
+	return string(out[:min(len(out), 256)])
+}
