@@ -7,6 +7,7 @@
 #   BIND            (0.0.0.0)   address to listen on
 #   NATS_PORT       (4222)  CLUSTER_PORT (6222)  MONITOR_PORT (8222)
 #   MAX_FILE_STORE  (10GB)  how much of the volume streams may use
+#   NATS_SERVER     program to run; found on the PATH if not set
 set -eu
 
 die() { echo "start-nats: $*" >&2; exit 2; }
@@ -27,4 +28,4 @@ ROUTES=[$(peers | awk -v pod="$POD_NAME" -v port="$CLUSTER_PORT" '$1 != pod { pr
 export POD_NAME BIND NATS_PORT CLUSTER_PORT MONITOR DATA_DIR MAX_FILE_STORE CLUSTER_ADVERTISE ROUTES
 
 mkdir -p "$DATA_DIR"
-exec nats-server --config "$(cd "$(dirname "$0")" && pwd)/nats.conf"
+exec "${NATS_SERVER:-nats-server}" --config "$(cd "$(dirname "$0")" && pwd)/nats.conf"

@@ -1,9 +1,12 @@
+// Package nats_test runs the script and the configuration that start a NATS server,
+// as a cluster of real servers on loopback addresses. It knows no testbed.
 package nats_test
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -16,12 +19,14 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"seatrial/deploy"
 )
 
 // cluster is three real servers on loopback addresses.
 type cluster struct {
 	t                       *testing.T
-	dir, path               string
+	dir, path, scripts      string
 	client, routes, monitor string // ports
 	procs                   [3]*exec.Cmd
 }
@@ -35,10 +40,24 @@ func newCluster(t *testing.T) *cluster {
 	if _, err := os.Stat(filepath.Join(bin, "nats-server")); err != nil {
 		t.Skipf("no nats-server: run make deps (%v)", err)
 	}
-	c := &cluster{t: t, dir: t.TempDir(), path: "PATH=" + bin + ":" + os.Getenv("PATH"),
+	c := &cluster{t: t, dir: t.TempDir(), scripts: unpack(t, "nats"), path: "PATH=" + bin + ":" + os.Getenv("PATH"),
 		client: freePort(t), routes: freePort(t), monitor: freePort(t)}
 	t.Cleanup(c.end)
 	return c
+}
+
+// unpack writes the embedded scripts into a folder, as a testbed does.
+func unpack(t *testing.T, app string) string {
+	t.Helper()
+	scripts, err := fs.Sub(deploy.Files, app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, scripts); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func freePort(t *testing.T) string {
@@ -60,7 +79,7 @@ func (c *cluster) start(pod int) {
 		c.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command("sh", "start-nats.sh")
+	cmd := exec.Command("sh", filepath.Join(c.scripts, "start-nats.sh"))
 	cmd.Env = []string{c.path, "PEERS=nats-0=127.0.0.21,nats-1=127.0.0.22,nats-2=127.0.0.23",
 		fmt.Sprintf("POD_NAME=nats-%d", pod), fmt.Sprintf("DATA_DIR=%s/%d", c.dir, pod), "BIND=" + host(pod),
 		"NATS_PORT=" + c.client, "CLUSTER_PORT=" + c.routes, "MONITOR_PORT=" + c.monitor}

@@ -2,7 +2,8 @@
 # ask holds the questions that starting Valkeys and sentinels put to one another. No
 # question takes longer than two seconds; no answer is "silent", not an error.
 #
-# It reads PEERS (valkey-0=HOST,valkey-1=HOST,...), VALKEY_PORT, SENTINEL_PORT and MASTER_NAME.
+# It reads PEERS (valkey-0=HOST,valkey-1=HOST,...), VALKEY_PORT, SENTINEL_PORT, MASTER_NAME and,
+# optionally, VALKEY_CLI.
 
 # peers prints "POD HOST" a line.
 peers() { echo "$PEERS" | tr ',' '\n' | sed -n 's/^ *\([^= ]*\)=\([^ ]*\) *$/\1 \2/p'; }
@@ -15,7 +16,7 @@ pod() { peers | awk -v host="$1" '$2 == host { print $1 }'; }
 cli() {
 	_host=$1 _port=$2
 	shift 2
-	timeout 2 valkey-cli -t 1 -h "$_host" -p "$_port" "$@" 2>/dev/null
+	timeout 2 "${VALKEY_CLI:-valkey-cli}" -t 1 -h "$_host" -p "$_port" "$@" 2>/dev/null
 }
 
 # ask_sentinel POD HOST prints a "sentinel" fact as decide.sh wants it.

@@ -7,9 +7,10 @@ import (
 )
 
 // decide runs the pure part of the scripts, as the shell runs it.
-func decide(t *testing.T, me, volume, waited, quiet, facts string) string {
+func decide(t *testing.T, scripts, me, volume, waited, quiet, facts string) string {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", `. ./decide.sh; decide "$@"`, "sh", me, volume, waited, quiet)
+	cmd.Dir = scripts
 	cmd.Stdin = strings.NewReader(facts)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -25,6 +26,7 @@ const (
 )
 
 func TestDecide(t *testing.T) {
+	scripts := unpack(t, "valkey")
 	for _, c := range []struct {
 		name, me, volume, waited, quiet string
 		facts, want                     string
@@ -54,7 +56,7 @@ func TestDecide(t *testing.T) {
 		{"a primary that lost its volume", "v-0", "empty", "99", "99", allName0 + "valkey v-1 silent\nvalkey v-2 silent", "wait sentinels name me, but my volume is empty"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := decide(t, c.me, c.volume, c.waited, c.quiet, c.facts)
+			got := decide(t, scripts, c.me, c.volume, c.waited, c.quiet, c.facts)
 			if c.want == "primary" && got != "primary" || !strings.HasPrefix(got, c.want) || strings.Contains(got, "\n") {
 				t.Errorf("got %q, want %q", got, c.want)
 			}

@@ -8,6 +8,7 @@
 #   QUORUM          (2)      sentinels that must agree that the primary is down
 #   DOWN_AFTER_MS   (3000)   longer than an isolated primary may go on writing; see start-valkey.sh
 #   FAILOVER_MS     (9000)   a failover that has not ended by then is tried again after twice that
+#   VALKEY_SENTINEL VALKEY_CLI    programs to run; found on the PATH if not set
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -89,4 +90,4 @@ else
 	say "goes on with what it knew: $(grep '^sentinel monitor' "$conf" || echo 'no primary yet')"
 fi
 (introduce $$ &) # a grandchild: the sentinel would not collect a child of its own
-exec valkey-sentinel "$conf"
+exec "${VALKEY_SENTINEL:-valkey-sentinel}" "$conf"

@@ -10,6 +10,7 @@
 #   APPENDFSYNC     (everysec) always costs a disk flush per write and saves the last second when
 #                   all machines lose power at once
 #   MAXMEMORY       (0: no limit)
+#   VALKEY_SERVER VALKEY_CLI    programs to run; found on the PATH if not set
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -116,4 +117,4 @@ primary)
 	fi
 	;;
 esac
-exec valkey-server "$conf"
+exec "${VALKEY_SERVER:-valkey-server}" "$conf"

@@ -1,7 +1,10 @@
+// Package valkey_test runs the scripts that start a Valkey and its sentinel, with
+// real servers on loopback addresses. It knows no testbed.
 package valkey_test
 
 import (
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -11,12 +14,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"seatrial/deploy"
 )
 
 // system is three pods on loopback addresses, each a real Valkey and a real sentinel.
 type system struct {
 	t              *testing.T
-	dir            string
+	dir, scripts   string
 	valkey, senti  string // ports
 	procs          map[string]*exec.Cmd
 	path, peerList string
@@ -32,13 +37,27 @@ func newSystem(t *testing.T) *system {
 		t.Skipf("no valkey-server: run make deps (%v)", err)
 	}
 	s := &system{
-		t: t, dir: t.TempDir(), valkey: freePort(t), senti: freePort(t),
+		t: t, dir: t.TempDir(), scripts: unpack(t, "valkey"), valkey: freePort(t), senti: freePort(t),
 		procs:    map[string]*exec.Cmd{},
 		path:     "PATH=" + bin + ":" + os.Getenv("PATH"),
 		peerList: "PEERS=valkey-0=127.0.0.11,valkey-1=127.0.0.12,valkey-2=127.0.0.13",
 	}
 	t.Cleanup(s.end)
 	return s
+}
+
+// unpack writes the embedded scripts into a folder, as a testbed does.
+func unpack(t *testing.T, app string) string {
+	t.Helper()
+	scripts, err := fs.Sub(deploy.Files, app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, scripts); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // freePort is free on all three addresses at the time of asking.
@@ -57,7 +76,7 @@ func host(pod int) string { return fmt.Sprintf("127.0.0.%d", 11+pod) }
 // start runs script for a pod; name is "valkey" or "sentinel".
 func (s *system) start(name string, pod int) {
 	s.t.Helper()
-	cmd := exec.Command("sh", "start-"+name+".sh")
+	cmd := exec.Command("sh", filepath.Join(s.scripts, "start-"+name+".sh"))
 	cmd.Env = []string{s.path, s.peerList,
 		fmt.Sprintf("POD_NAME=valkey-%d", pod), fmt.Sprintf("DATA_DIR=%s/%d", s.dir, pod),
 		"BIND=" + host(pod), "VALKEY_PORT=" + s.valkey, "SENTINEL_PORT=" + s.senti}
