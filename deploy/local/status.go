@@ -1,0 +1,98 @@
+//go:build linux
+
+package local
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"seatrial/deploy/local/pod"
+)
+
+// PodStatus is what a pod is at this moment.
+type PodStatus struct {
+	Name       string                `json:"name"`
+	Addr       string                `json:"addr"`
+	Containers []pod.ContainerStatus `json:"containers"`
+}
+
+// Status returns the state of every pod.
+func (t *Testbed) Status() []PodStatus {
+	var all []PodStatus
+	for _, p := range t.pods {
+		all = append(all, PodStatus{Name: p.Name, Addr: p.Addr.String(), Containers: p.Status()})
+	}
+	return all
+}
+
+// Publish opens the testbed's doors on 127.0.0.1 and returns their URLs by
+// name: API, Prometheus, Alertmanager. Port 0 is any free one; a port that is
+// taken is an error that names it.
+func (t *Testbed) Publish(ctx context.Context, api, prometheus, alertmanager int) (map[string]string, error) {
+	doors := map[string]string{}
+	for _, d := range []struct {
+		name string
+		port int
+		to   string
+	}{
+		{"API", api, apiVIP.String()},
+		{"Prometheus", prometheus, prometheusAddr.String() + ":9090"},
+		{"Alertmanager", alertmanager, alertmanagerAddr.String() + ":9093"},
+	} {
+		at, err := t.net.Forward(ctx, fmt.Sprintf("127.0.0.1:%d", d.port), t.node, d.to)
+		if err != nil {
+			return nil, fmt.Errorf("publish %s: %w", d.name, err)
+		}
+		doors[d.name] = "http://" + at.String()
+	}
+	return doors, nil
+}
+
+// Logs copies what every container has logged since the last call into dir, a
+// file a container.
+func (t *Testbed) Logs(_ context.Context, _ time.Time, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, p := range t.pods {
+		for _, c := range p.Containers {
+			if err := t.copyLog(p.Log(c.Name), filepath.Join(dir, p.Name+"."+c.Name+".log")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// maxLog is how much of one container's log a trial keeps, its end.
+const maxLog = 1 << 20
+
+func (t *Testbed) copyLog(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	size, err := in.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	start := max(t.logged[from], size-maxLog)
+	t.logged[from] = size
+	if start == size {
+		return nil
+	}
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, io.NewSectionReader(in, start, size-start)); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
+}

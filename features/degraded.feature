@@ -1,0 +1,65 @@
+Feature: The network and the processors are slow
+  Nothing is down, and yet users may wait.
+
+  @runbook:ValkeyLatencyHigh @valkey @network
+  Scenario: Workers reach Valkey with a delay
+    Given a steady load of 250 tasks per second
+    When the experiment "worker-valkey-delay" is injected
+    Then the fault is in force within 10 seconds
+    And the alert "ValkeyLatencyHigh" fires within 15 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And in the fault window at least 99% of the requests are accepted
+    And in the fault window at least 90% of the tasks are done within 5 seconds
+    And the system recovers within 30 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 20 seconds after recovery
+    And no residue is left
+
+  @runbook:NATSLatencyHigh @nats @network
+  Scenario: Packets from the APIs to NATS get lost
+    Given a steady load of 200 tasks per second
+    When the experiment "api-nats-loss" is injected
+    Then the fault is in force within 10 seconds
+    And the alert "NATSLatencyHigh" fires within 15 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And the system recovers within 45 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 20 seconds after recovery
+    And no residue is left
+
+  @runbook:NATSLatencyHigh @nats @network
+  Scenario: The bandwidth from the APIs to NATS is squeezed
+    Given a steady load of 200 tasks per second
+    When the experiment "api-nats-bandwidth" is injected
+    Then the fault is in force within 10 seconds
+    And the alert "NATSLatencyHigh" fires within 15 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And the system recovers within 45 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 20 seconds after recovery
+    And no residue is left
+
+  @runbook:WorkerCPUStarved @worker @stress
+  Scenario: The workers' processors are stressed
+    Given a steady load of 250 tasks per second
+    When the experiment "worker-cpu-stress" is injected
+    Then the fault is in force within 15 seconds
+    And the alert "WorkerCPUStarved" fires within 20 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And in the fault window at least 99% of the requests are accepted
+    And the system recovers within 45 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 30 seconds after recovery
+    And no residue is left

@@ -1,0 +1,70 @@
+Feature: The services fail
+  APIs and workers are replaceable: one of each may go at any moment.
+
+  @runbook:APIDown @api
+  Scenario: An API is killed
+    Given a steady load of 250 tasks per second
+    And 2% of the tasks are sent twice
+    And a fault window of 8 seconds
+    When the experiment "api-kill" is injected
+    Then the fault is in force within 10 seconds
+    And the alert "APIDown" fires within 15 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And in the fault window at least 90% of the requests are accepted
+    And the system recovers within 30 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 15 seconds after recovery
+    And no residue is left
+
+  @runbook:WorkerRestarting @worker @smoke
+  Scenario: A worker is killed under load
+    Given a steady load of 250 tasks per second
+    And a fault window of 8 seconds
+    When the experiment "worker-kill" is injected
+    Then the fault is in force within 10 seconds
+    And the alert "WorkerRestarting" fires within 15 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And in the fault window at least 99% of the requests are accepted
+    And in the fault window at least 90% of the tasks are done within 10 seconds
+    And the system recovers within 30 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 15 seconds after recovery
+    And no residue is left
+
+  @runbook:WorkerRestarting @worker
+  Scenario: A worker's container is killed again and again
+    Given a steady load of 250 tasks per second
+    When the experiment "worker-container-kill" is injected
+    Then the fault is in force within 10 seconds
+    And the alert "WorkerRestarting" fires within 15 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And in the fault window at least 99% of the requests are accepted
+    And the system recovers within 45 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 20 seconds after recovery
+    And no residue is left
+
+  @runbook:WorkerDown @worker
+  Scenario: All workers are down for a while, the backlog grows and drains
+    Given a steady load of 250 tasks per second
+    When the experiment "worker-down" is injected
+    Then the fault is in force within 10 seconds
+    And the alert "WorkerDown" fires within 15 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And in the fault window at least 99% of the requests are accepted
+    And the system recovers within 45 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 30 seconds after recovery
+    And no residue is left

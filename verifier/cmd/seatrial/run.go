@@ -1,0 +1,211 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"seatrial/deploy/local"
+	"seatrial/deploy/local/confine"
+	"seatrial/verifier/alert"
+	"seatrial/verifier/evidence"
+	"seatrial/verifier/prom"
+	"seatrial/verifier/system"
+	"seatrial/verifier/trial"
+)
+
+// runFlags are what run adds to the suite's.
+type runFlags struct {
+	suiteFlags
+	localFlags
+	report string
+}
+
+func newRunCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use: "run", Short: "deploy a testbed, run the scenarios, judge them and write a report", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, _, _, err := f.suiteFlags.load(cmd.Context()); err != nil {
+				return err
+			}
+			return confined(cmd, fmt.Sprintf("run-%d", os.Getpid()), func(ctx context.Context, name string) error {
+				return f.run(ctx, name, cmd.OutOrStdout())
+			})
+		},
+	}
+	f.suiteFlags.register(cmd)
+	f.localFlags.register(cmd)
+	cmd.Flags().StringVar(&f.report, "report", "reports", "folder for the reports of runs")
+	return cmd
+}
+
+// confined runs f inside a testbed's namespaces: outside of them it starts this
+// program again in new ones and passes its exit status on.
+func confined(cmd *cobra.Command, name string, f func(ctx context.Context, name string) error) error {
+	if confine.Inside() == "" {
+		code, err := confine.Keep(name, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		if code != 0 {
+			return &exitError{code}
+		}
+		return nil
+	}
+	if err := confine.Enter(); err != nil {
+		return err
+	}
+	ctx, stop := interruptible(cmd.Context(), cmd.ErrOrStderr())
+	defer stop()
+	return f(ctx, confine.Inside())
+}
+
+// interruptible ends ctx at the first interrupt, for an orderly end; a second
+// one ends everything at once.
+func interruptible(ctx context.Context, stderr io.Writer) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-signals
+		fmt.Fprintln(stderr, "\ninterrupted: recovering the fault and closing the Evidence (again: end at once)")
+		cancel()
+		<-signals
+		confine.Scuttle(130)
+	}()
+	return ctx, func() { signal.Stop(signals); cancel() }
+}
+
+// localFlags are what every command takes that starts a local testbed.
+type localFlags struct {
+	bin, deps string
+	binaries  map[string]string
+}
+
+func (f *localFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.bin, "bin", "", "folder with api, worker, loadgen and nats-exporter (default: this program's own)")
+	fl.StringVar(&f.deps, "deps", "", "folder that `make deps` made (default: .deps beside the folder --bin)")
+	fl.StringToStringVar(&f.binaries, "binary", nil, "run another program for a server, for example --binary nats-server=/opt/nats-server-2.10.22")
+}
+
+// config fills in where the programs are.
+func (f *localFlags) config(name string, seed int64) (local.Config, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return local.Config{}, fmt.Errorf("find this program: %w", err)
+	}
+	bin := f.bin
+	if bin == "" {
+		bin = filepath.Dir(self)
+	}
+	deps := f.deps
+	if deps == "" {
+		deps = filepath.Join(filepath.Dir(bin), ".deps")
+	}
+	abs := func(path string) string {
+		if p, err := filepath.Abs(path); err == nil {
+			return p
+		}
+		return path
+	}
+	c := local.Config{
+		Name: name, State: confine.Dir(name), Bin: abs(bin), Deps: abs(deps),
+		Binaries: map[string]string{}, CgroupPrefix: confine.CgroupPrefix(name), Seed: seed,
+	}
+	for k, v := range f.binaries {
+		c.Binaries[k] = abs(v)
+	}
+	return c, nil
+}
+
+// run is `seatrial run`, inside the testbed's namespaces.
+func (f *runFlags) run(ctx context.Context, name string, out io.Writer) error {
+	suite, set, plans, err := f.suiteFlags.load(ctx)
+	if err != nil {
+		return err
+	}
+	cfg, err := f.config(name, f.seed)
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	dir, err := newRunDir(f.report, f.seed, started)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "run %s: %d scenarios on the local testbed\n", filepath.Base(dir), len(plans))
+	bed, err := local.Up(ctx, cfg, func(step string) {
+		fmt.Fprintf(out, "  up %5.1f s  %s\n", time.Since(started).Seconds(), step)
+	})
+	if err != nil {
+		return fmt.Errorf("bring the testbed up: %w", err)
+	}
+	defer bed.Down()
+	s, err := wire(bed, dir, set)
+	if err != nil {
+		return err
+	}
+	show := newProgress(out, len(plans))
+	s.progress, s.done = show.update, show.done
+
+	r := &evidence.Run{Run: filepath.Base(dir), Seed: f.seed, Target: f.target, Started: started, Versions: bed.Versions()}
+	log, err := os.Create(filepath.Join(dir, "godog.txt"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	results, runErr := suite.Run(ctx, log, s.trial)
+	for _, result := range results {
+		if result.Evidence, err = filepath.Rel(dir, result.Evidence); err != nil {
+			return err
+		}
+		r.Scenarios = append(r.Scenarios, *result)
+	}
+	r.Seconds = time.Since(started).Seconds()
+	if len(r.Scenarios) > 0 {
+		if err := finish(out, dir, r); err != nil {
+			return err
+		}
+	}
+	switch {
+	case runErr != nil:
+		return runErr
+	case len(r.Scenarios) < len(plans):
+		return errors.New("interrupted: not every scenario was run")
+	}
+	return exitOf(r.Status)
+}
+
+// wire joins the local testbed with the adapters that trials need.
+func wire(bed *local.Testbed, dir string, set *setOfExperiments) (*session, error) {
+	doors := bed.Endpoints()
+	metrics, err := prom.New(doors.Prometheus, bed.Transport())
+	if err != nil {
+		return nil, err
+	}
+	return &session{
+		bed: localBed{bed}, set: set, dir: dir, metrics: metrics,
+		load:   newLoader(doors.Loadgen, doors.API+"/task", bed.Transport()),
+		system: system.New(doors.API, bed.Transport()),
+		alerts: alert.NewManager(doors.Alertmanager, bed.Transport()),
+	}, nil
+}
+
+// localBed shows the local testbed as the interface that trials declare.
+type localBed struct{ *local.Testbed }
+
+func (b localBed) Prepare(ctx context.Context, e *experiment, pick []string, seed int64) (trial.Fault, error) {
+	return b.Testbed.Prepare(ctx, e, pick, seed)
+}

@@ -1,0 +1,169 @@
+package evidence
+
+import (
+	"fmt"
+	"time"
+
+	"seatrial/verifier/verdict"
+)
+
+// Duration is a time.Duration that JSON shows as "12s".
+type Duration time.Duration
+
+// MarshalText writes Go's notation.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads Go's notation.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = Duration(v)
+	return err
+}
+
+// String returns Go's notation.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// Plan is all that a trial sets out to do and to judge, decided before it
+// starts. It is the trial's plan.json.
+type Plan struct {
+	Name    string   `json:"name"`
+	Feature string   `json:"feature"`
+	Tags    []string `json:"tags,omitempty"`
+	Runbook string   `json:"runbook"`
+	Seed    int64    `json:"seed"`
+	Target  string   `json:"target"`
+
+	Load        Load              `json:"load"`
+	Baseline    Duration          `json:"baseline"`
+	Fault       Duration          `json:"fault"` // at least; the longest experiment stretches it
+	Recovery    Duration          `json:"recovery"`
+	Experiments []string          `json:"experiments,omitempty"`
+	InForce     Duration          `json:"in_force_within,omitempty"`
+	Recover     Duration          `json:"recover_within"` // from the fault's removal to a healthy system
+	Objectives  []ObjectivePlan   `json:"objectives,omitempty"`
+	Alerts      []AlertPlan       `json:"alerts,omitempty"`
+	Quiet       bool              `json:"quiet,omitempty"` // no alert may fire
+	Guarantees  []GuaranteePlan   `json:"guarantees,omitempty"`
+	MinAccepted int               `json:"min_accepted"` // fewer accepted tasks are no basis for a judgement
+	Versions    map[string]string `json:"versions,omitempty"`
+}
+
+// Load is what the load generator is asked for.
+type Load struct {
+	Profile     string   `json:"profile"` // steady, ramp, spike or diurnal
+	Rate        float64  `json:"rate"`    // requests a second; the base of a spike, the start of a ramp
+	Peak        float64  `json:"peak,omitempty"`
+	RepeatRatio float64  `json:"repeat_ratio,omitempty"` // share of requests that repeat an earlier id on purpose
+	Timeout     Duration `json:"timeout"`                // the client's patience
+}
+
+// ObjectivePlan asks for an Objective in one window. Ratio is in [0,1].
+// Within is the threshold of a latency or freshness objective.
+type ObjectivePlan struct {
+	Name   string   `json:"name"` // availability, latency or freshness
+	Window string   `json:"window"`
+	Ratio  float64  `json:"ratio"`
+	Within Duration `json:"within,omitempty"`
+}
+
+// AlertPlan expects an alert within a time from the fault being in force.
+type AlertPlan struct {
+	Name   string   `json:"name"`
+	Within Duration `json:"within"`
+}
+
+// The guarantees that a plan may ask for.
+const (
+	ExactlyOnce      = "accepted-exactly-once"
+	RefusedNeverDone = "refused-never-done"
+	UnknownAtMost    = "unknown-at-most-once"
+	DoneWithin       = "done-within"
+)
+
+// GuaranteePlan asks for a Guarantee; Within is for DoneWithin.
+type GuaranteePlan struct {
+	Name   string   `json:"name"`
+	Within Duration `json:"within,omitempty"`
+}
+
+// Record is what a trial saw, apart from the History and what the system
+// holds. It is the trial's record.json; together they suffice to judge again.
+type Record struct {
+	Started  time.Time `json:"started"`
+	Stopped  time.Time `json:"stopped"`
+	Stopping string    `json:"stopping,omitempty"` // why the trial ended early, "" if it did not
+	// Broken says that it was the system that broke a promise (Fail), not the
+	// trial that could not be held (Inconclusive).
+	Broken bool `json:"broken,omitempty"`
+
+	AskedRate    float64 `json:"asked_rate"`
+	AchievedRate float64 `json:"achieved_rate"`
+
+	Windows  []Window  `json:"windows"`
+	Markers  []Marker  `json:"markers"`
+	Proofs   []Proof   `json:"proofs,omitempty"`
+	Victims  []string  `json:"victims,omitempty"`
+	Residue  string    `json:"residue"` // "none", or what was left
+	InjectAt time.Time `json:"inject_at,omitzero"`
+	// RemovedAt is when the fault's removal began, HealthyAt when the system
+	// was whole again, SLOAt when users were served as promised again.
+	RemovedAt time.Time `json:"removed_at,omitzero"`
+	HealthyAt time.Time `json:"healthy_at,omitzero"`
+	SLOAt     time.Time `json:"slo_at,omitzero"`
+	DrainedAt time.Time `json:"drained_at,omitzero"`
+
+	Alerts     []SeenAlert       `json:"alerts,omitempty"`
+	Objectives []MeasuredWindow  `json:"objectives,omitempty"`
+	Held       string            `json:"held,omitempty"` // why the system's tasks could not be read, "" if they could
+	Versions   map[string]string `json:"versions,omitempty"`
+}
+
+// SeenAlert is an alert that Alertmanager held at some time during the trial.
+type SeenAlert struct {
+	Name       string     `json:"name"`
+	Severity   string     `json:"severity"`
+	RunbookURL string     `json:"runbook_url"`
+	FiredAt    time.Time  `json:"fired_at"`
+	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
+	Silenced   bool       `json:"silenced,omitempty"` // inhibited or silenced: it would not have paged
+}
+
+// MeasuredWindow is what Prometheus answered for an ObjectivePlan: how many
+// events there were in the window and how many were good.
+type MeasuredWindow struct {
+	ObjectivePlan
+	Good   float64 `json:"good"`
+	Total  float64 `json:"total"`
+	Reason string  `json:"reason,omitempty"` // why there is no answer
+	Query  string  `json:"query"`
+}
+
+// Window returns the window called name.
+func (r *Record) Window(name string) (Window, bool) {
+	for _, w := range r.Windows {
+		if w.Name == name {
+			return w, true
+		}
+	}
+	return Window{}, false
+}
+
+// Mark notes a moment.
+func (r *Record) Mark(at time.Time, format string, args ...any) {
+	r.Markers = append(r.Markers, Marker{Name: fmt.Sprintf(format, args...), At: at})
+}
+
+// WorstOf joins the statuses of everything that was judged in a scenario.
+func WorstOf(s *Scenario) verdict.Verdict {
+	var all []verdict.Verdict
+	for _, g := range s.Guarantees {
+		all = append(all, verdict.Verdict{Status: g.Status, Reason: g.Reason})
+	}
+	for _, o := range s.SLO {
+		all = append(all, verdict.Verdict{Status: o.Status, Reason: o.Reason})
+	}
+	for _, a := range s.Alerts {
+		all = append(all, verdict.Verdict{Status: a.Status, Reason: a.Reason})
+	}
+	return verdict.Worst(all...)
+}

@@ -1,0 +1,313 @@
+package trial
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"seatrial/loadgen/history"
+	"seatrial/verifier/alert"
+	"seatrial/verifier/check"
+	"seatrial/verifier/evidence"
+	"seatrial/verifier/slo"
+	"seatrial/verifier/verdict"
+)
+
+// Judge judges a trial's Evidence, from its files alone, and writes its
+// verdict.json. The error is for Evidence that cannot be judged at all: a
+// missing or unreadable plan or record. A History that is missing, cut or
+// foreign is for the verdict to say.
+func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
+	var plan evidence.Plan
+	var rec evidence.Record
+	if err := dir.Load(evidence.PlanFile, &plan); err != nil {
+		return nil, err
+	}
+	if err := dir.Load(evidence.RecordFile, &rec); err != nil {
+		return nil, err
+	}
+	l := readLedger(dir, &plan, &rec)
+	s := scenario(&plan, &rec, dir)
+	s.tally(l)
+	for _, g := range plan.Guarantees {
+		s.Guarantees = append(s.Guarantees, judgeGuarantee(g, l, &rec))
+	}
+	for _, o := range plan.Objectives {
+		s.SLO = append(s.SLO, judgeObjective(o, &rec))
+	}
+	s.Alerts = alert.Judge(plan.Alerts, rec.Alerts, inForceAt(&rec))
+	if plan.Quiet {
+		alert.MustBeQuiet(s.Alerts)
+	}
+	s.Seconds = splits(&plan, &rec, s.Alerts, l.deviatedAt)
+	conclude(&s.Scenario, &rec)
+	return &s.Scenario, dir.Save(evidence.VerdictFile, &s.Scenario)
+}
+
+// judged is a scenario in the making.
+type judged struct{ evidence.Scenario }
+
+func scenario(plan *evidence.Plan, rec *evidence.Record, dir evidence.Dir) *judged {
+	return &judged{evidence.Scenario{
+		Name: plan.Name, Feature: plan.Feature, Tags: plan.Tags, Runbook: plan.Runbook,
+		Experiments: plan.Experiments, Started: rec.Started, Evidence: string(dir),
+		AskedRate: rec.AskedRate, AchievedRate: rec.AchievedRate,
+		InForce: inForce(plan, rec), Residue: rec.Residue,
+		Windows: rec.Windows, Markers: markers(rec), Proofs: rec.Proofs, Victims: rec.Victims,
+	}}
+}
+
+// conclude joins everything that was judged. What the trial saw broken weighs
+// as much as a guarantee; a trial that ended early proves nothing, but what it
+// saw broken before stays broken.
+func conclude(s *evidence.Scenario, rec *evidence.Record) {
+	all := []verdict.Verdict{evidence.WorstOf(s)}
+	switch {
+	case rec.Stopping != "" && rec.Broken:
+		all = append(all, verdict.Failed("%s", rec.Stopping))
+	case rec.Stopping != "":
+		// Why it stopped explains what could not be judged, so it comes first.
+		all = append([]verdict.Verdict{verdict.Unsure("%s", rec.Stopping)}, all...)
+	case s.InForce == "mismatch" || s.InForce == "inconclusive":
+		all = append(all, verdict.Unsure("the fault was not proven to be in force"))
+	}
+	v := verdict.Worst(all...)
+	s.Status, s.Reason = v.Status, v.Reason
+	for _, o := range s.SLO {
+		if o.Window == "fault" {
+			s.BudgetCost = max(s.BudgetCost, o.BudgetSpent)
+		}
+	}
+}
+
+// ledger is the History joined with what the system holds, and what one walk
+// over the History tells beside.
+type ledger struct {
+	*check.Ledger
+	header     history.Header
+	latency    evidence.Latency
+	deviatedAt time.Time
+}
+
+func historyHeader(dir evidence.Dir) (history.Header, error) {
+	r, err := history.Open(dir.Path(evidence.HistoryFile))
+	if err != nil {
+		return history.Header{}, err
+	}
+	return r.Header(), r.Close()
+}
+
+// readLedger reads what there is; what is missing is noted in the Ledger,
+// whose guarantees then stay open.
+func readLedger(dir evidence.Dir, plan *evidence.Plan, rec *evidence.Record) *ledger {
+	r, err := history.Open(dir.Path(evidence.HistoryFile))
+	if err != nil {
+		l := &ledger{Ledger: check.NewLedger(history.Header{})}
+		l.HistoryCut(err)
+		l.HeldCut(errors.New("nothing can be joined with it"))
+		return l
+	}
+	defer r.Close()
+	l := &ledger{Ledger: check.NewLedger(r.Header()), header: r.Header()}
+	l.MinAccepted = plan.MinAccepted
+	watch := newServiceWatch(plan, rec, r.Header().Start)
+	for {
+		var op history.Op
+		err := r.Next(&op)
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			err = l.Op(&op)
+		}
+		if err != nil {
+			l.HistoryCut(err)
+			break
+		}
+		watch.see(&op)
+	}
+	l.latency, l.deviatedAt = watch.latency(), watch.deviatedAt()
+	if rec.Held != "" {
+		l.HeldCut(errors.New(rec.Held))
+	}
+	l.HeldCut(readHeld(dir.Path(evidence.HeldFile), l))
+	return l
+}
+
+// heldLine is a line of GET /tasks?prefix=…, or its last line.
+type heldLine struct {
+	ID      string    `json:"id"`
+	Status  string    `json:"status"`
+	Effects uint32    `json:"effects"`
+	DoneAt  time.Time `json:"done_at"`
+	End     bool      `json:"end"`
+	Count   int       `json:"count"`
+}
+
+// readHeld enters what the system holds.
+func readHeld(path string, l *ledger) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	n := 0
+	for lines.Scan() {
+		var line heldLine
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			return fmt.Errorf("%s line %d: %w", path, n+1, err)
+		}
+		if line.End {
+			if line.Count != n {
+				return fmt.Errorf("%s: %d lines, but its end says %d", path, n, line.Count)
+			}
+			return nil
+		}
+		n++
+		if err := l.hold(&line); err != nil {
+			return fmt.Errorf("%s line %d: %w", path, n, err)
+		}
+	}
+	return errors.Join(lines.Err(), fmt.Errorf("%s has no closing line", path))
+}
+
+func (l *ledger) hold(line *heldLine) error {
+	number, ok := strings.CutPrefix(line.ID, l.header.Prefix+"-")
+	task, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil {
+		l.HoldForeign(line.ID)
+		return nil
+	}
+	return l.Hold(check.Held{
+		Task: task, Effects: line.Effects, Dead: line.Status == "dead",
+		DoneAt: line.DoneAt.Sub(l.header.Start), // a missing time yields check.Untimed
+	})
+}
+
+func (s *judged) tally(l *ledger) {
+	sum := l.Summary()
+	s.Ops, s.Accepted, s.Refused, s.Unknown = sum.Ops, sum.Accepted, sum.Refused, sum.Unknown
+	s.Completed, s.Lost, s.Duplicated, s.RefusedButDone = sum.Completed, sum.Lost, sum.Duplicated, sum.RefusedButDone
+	s.Latency = l.latency
+}
+
+func judgeGuarantee(g evidence.GuaranteePlan, l *ledger, rec *evidence.Record) evidence.Guarantee {
+	var f check.Finding
+	switch g.Name {
+	case evidence.ExactlyOnce:
+		f = check.ExactlyOnce(l.Ledger)
+	case evidence.RefusedNeverDone:
+		f = check.RefusedNeverDone(l.Ledger)
+	case evidence.UnknownAtMost:
+		f = check.UnknownAtMostOnce(l.Ledger)
+	case evidence.DoneWithin:
+		f = check.DoneWithin(l.Ledger, recoveredAt(l, rec), time.Duration(g.Within))
+	default:
+		f = check.Finding{Name: g.Name, Verdict: verdict.Unsure("unknown guarantee %q: the Evidence is from another version", g.Name)}
+	}
+	return evidence.Guarantee{Name: f.Name, Status: f.Verdict.Status, Reason: f.Verdict.Reason, Count: f.Count, Tasks: f.Tasks}
+}
+
+// recoveredAt is when the system was whole again, as an offset into the
+// History; without a fault, its start; negative when it was not seen.
+func recoveredAt(l *ledger, rec *evidence.Record) time.Duration {
+	switch {
+	case !rec.HealthyAt.IsZero():
+		return rec.HealthyAt.Sub(l.header.Start)
+	case rec.InjectAt.IsZero() && rec.Stopping == "":
+		return 0
+	}
+	return -1
+}
+
+func judgeObjective(o evidence.ObjectivePlan, rec *evidence.Record) evidence.Objective {
+	w, _ := rec.Window(o.Window)
+	for _, m := range rec.Objectives {
+		if m.ObjectivePlan == o {
+			return slo.Judge(m, w.End.Sub(w.Start), slo.LeastEvents)
+		}
+	}
+	return slo.Judge(evidence.MeasuredWindow{ObjectivePlan: o, Reason: "the window was not reached"}, 0, slo.LeastEvents)
+}
+
+// inForce joins the proofs: all confirmed, or the worst of them.
+func inForce(plan *evidence.Plan, rec *evidence.Record) string {
+	if len(plan.Experiments) == 0 {
+		return "none"
+	}
+	if len(rec.Proofs) < len(plan.Experiments) {
+		return "inconclusive"
+	}
+	for _, result := range []string{"mismatch", "inconclusive"} {
+		for _, p := range rec.Proofs {
+			if p.Result == result {
+				return result
+			}
+		}
+	}
+	return "confirmed"
+}
+
+// inForceAt is when the last fault was proven, zero if one was not.
+func inForceAt(rec *evidence.Record) (last time.Time) {
+	for _, p := range rec.Proofs {
+		if p.InForceAt == nil {
+			return time.Time{}
+		}
+		if p.InForceAt.After(last) {
+			last = *p.InForceAt
+		}
+	}
+	return last
+}
+
+// markers are the moments for the chart: the trial's own and the alerts'.
+func markers(rec *evidence.Record) []evidence.Marker {
+	all := append([]evidence.Marker(nil), rec.Markers...)
+	for _, a := range rec.Alerts {
+		all = append(all, evidence.Marker{Name: "alert " + a.Name, At: a.FiredAt})
+		if a.ResolvedAt != nil {
+			all = append(all, evidence.Marker{Name: "resolved " + a.Name, At: *a.ResolvedAt})
+		}
+	}
+	return all
+}
+
+// splits are the times between the trial's events; -1 where one was not seen.
+func splits(plan *evidence.Plan, rec *evidence.Record, alerts []evidence.Alert, deviated time.Time) evidence.Seconds {
+	proven := inForceAt(rec)
+	s := evidence.Seconds{
+		InjectToInForce:        between(rec.InjectAt, proven),
+		InForceToDeviation:     between(proven, deviated),
+		InForceToAlert:         -1,
+		RecoverToSLO:           between(rec.RemovedAt, rec.SLOAt),
+		RecoverToAlertResolved: -1,
+		BacklogDrained:         between(rec.RemovedAt, rec.DrainedAt),
+	}
+	for _, a := range alerts {
+		if !a.Expected || a.FiredAt == nil {
+			continue
+		}
+		s.InForceToAlert = max(s.InForceToAlert, between(proven, *a.FiredAt))
+		if a.ResolvedAt != nil {
+			s.RecoverToAlertResolved = max(s.RecoverToAlertResolved, between(rec.RemovedAt, *a.ResolvedAt))
+		}
+	}
+	return s
+}
+
+// between is the time from one event to another in seconds, at least 0, or -1
+// when one of them was not seen.
+func between(from, to time.Time) float64 {
+	if from.IsZero() || to.IsZero() {
+		return -1
+	}
+	return max(0, to.Sub(from).Seconds())
+}

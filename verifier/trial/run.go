@@ -1,0 +1,391 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"seatrial/verifier/evidence"
+	"seatrial/verifier/slo"
+)
+
+// Deadlines that no scenario needs to state.
+const (
+	healthyWithin  = 60 * time.Second // for the testbed to be whole before a trial
+	achievedWithin = 15 * time.Second // for the load to reach the asked rate
+	quietWithin    = 75 * time.Second // for alerts of an earlier trial to end
+	recoverWithin  = 60 * time.Second // for an injector to take a fault back
+	drainWithin    = 90 * time.Second // for the queue to empty after the load
+	saveWithin     = 60 * time.Second // for Evidence to be fetched
+	tick           = 250 * time.Millisecond
+	// scrapes is how long a sample may take to be seen by Prometheus.
+	scrapes = 2 * time.Second
+	// achieved is the least share of the asked rate that is still open-loop.
+	achieved = 0.95
+)
+
+// run is a trial in progress.
+type run struct {
+	*Trial
+	rec    *evidence.Record
+	faults []*life
+
+	mu      sync.Mutex // guards what follows, which watchers write
+	load    LoadStatus
+	backlog int
+}
+
+// preflight proves that the trial can be held: the testbed is whole, nothing
+// rings, the experiments are accepted and their signatures are not true yet.
+func (r *run) preflight(ctx context.Context) error {
+	r.show("preflight", time.Time{})
+	if err := until(ctx, healthyWithin, func() error { return r.Testbed.Healthy(ctx) }); err != nil {
+		return unfit("preflight: the testbed is not healthy: %w", err)
+	}
+	quiet := func() error {
+		active, err := r.Alerts.Active(ctx)
+		if err == nil && len(active) > 0 {
+			return fmt.Errorf("alert %s is already firing", active[0].Name)
+		}
+		return err
+	}
+	if err := until(ctx, quietWithin, quiet); err != nil {
+		return unfit("preflight: %w", err)
+	}
+	for _, e := range r.Experiments {
+		pick, err := r.pick(ctx, e.Victims)
+		if err != nil {
+			return unfit("preflight: %s: %w", e.Name, err)
+		}
+		f, err := r.Testbed.Prepare(ctx, e, pick, r.Plan.Seed)
+		if err != nil {
+			return unfit("preflight: %s: not injected: %w", e.Name, err)
+		}
+		l := &life{fault: f, exp: e}
+		r.faults = append(r.faults, l)
+		r.rec.Victims = append(r.rec.Victims, f.Victims()...)
+		if err := r.saveManifest(l); err != nil {
+			return unfit("preflight: %w", err)
+		}
+		if err := r.signatureFalse(ctx, l); err != nil {
+			return unfit("preflight: %s: %w", e.Name, err)
+		}
+	}
+	return nil
+}
+
+// pick asks Prometheus which pods an experiment is after, where labels cannot say it.
+func (r *run) pick(ctx context.Context, query string) ([]string, error) {
+	if query == "" {
+		return nil, nil
+	}
+	vector, err := r.Metrics.Vector(ctx, query, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("ask for victims: %w", err)
+	}
+	var pods []string
+	for _, s := range vector {
+		if pod := s.Labels["pod"]; pod != "" && !slices.Contains(pods, pod) {
+			pods = append(pods, pod)
+		}
+	}
+	if len(pods) == 0 {
+		return nil, fmt.Errorf("no pod answers the victims query %s", query)
+	}
+	slices.Sort(pods)
+	return pods, nil
+}
+
+func (r *run) saveManifest(l *life) error {
+	dir := r.Dir.Path(evidence.ManifestsDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, l.exp.Name+".yaml"), l.fault.Manifest(), 0o644)
+}
+
+// startLoad starts the load and waits until it achieves the asked rate.
+func (r *run) startLoad(ctx context.Context) error {
+	r.show("load", time.Time{})
+	spec := LoadSpec{
+		Load: r.Plan.Load, Seed: r.Plan.Seed,
+		Prefix:   fmt.Sprintf("%s-%d", short(evidence.Slug(r.Plan.Name)), r.rec.Started.UnixMilli()),
+		Duration: 15 * time.Minute, // the trial stops it; this is for a trial that cannot
+	}
+	if err := r.Load.Start(ctx, spec); err != nil {
+		return unfit("start load: %w", err)
+	}
+	r.rec.Mark(time.Now(), "load")
+	begun := time.Now()
+	reached := func() error {
+		if err := r.sampleLoad(ctx); err != nil {
+			return err
+		}
+		s := r.loadStatus()
+		if time.Since(begun) < 2*time.Second {
+			return errors.New("too early to say")
+		}
+		if s.AchievedRate < achieved*s.AskedRate {
+			return fmt.Errorf("achieved %.1f of %.1f requests/s", s.AchievedRate, s.AskedRate)
+		}
+		return nil
+	}
+	if err := until(ctx, achievedWithin, reached); err != nil {
+		return unfit("the load is not what was asked for: %w", err)
+	}
+	return nil
+}
+
+func short(slug string) string {
+	if len(slug) > 40 {
+		slug = strings.TrimSuffix(slug[:40], "-")
+	}
+	return slug
+}
+
+// baseline is the window in which the system must show that it is well.
+func (r *run) baseline(ctx context.Context) error {
+	start := time.Now()
+	if err := r.wait(ctx, "baseline", start.Add(time.Duration(r.Plan.Baseline))); err != nil {
+		return err
+	}
+	r.rec.Windows = append(r.rec.Windows, evidence.Window{Name: "baseline", Start: start, End: time.Now()})
+	if err := r.wait(ctx, "baseline", time.Now().Add(scrapes)); err != nil {
+		return err
+	}
+	r.measure(ctx, "baseline")
+	for _, m := range r.rec.Objectives {
+		o := slo.Judge(m, time.Since(start), 1)
+		if o.Reason != "" {
+			return unfit("the baseline does not meet its objectives: %s", o.Reason)
+		}
+	}
+	return nil
+}
+
+// fault injects, waits for the proof, and holds the fault for its window.
+func (r *run) fault(ctx context.Context) error {
+	if len(r.faults) == 0 {
+		return nil
+	}
+	start := time.Now()
+	r.rec.InjectAt = start
+	defer func() {
+		r.rec.Windows = append(r.rec.Windows, evidence.Window{Name: "fault", Start: start, End: time.Now()})
+	}()
+	for _, l := range r.faults {
+		if err := l.inject(ctx); err != nil {
+			return unfit("inject %s: not injected: %w", l.exp.Name, err)
+		}
+		r.rec.Mark(l.injected, "injected %s", l.exp.Name)
+	}
+	if err := r.proveInForce(ctx); err != nil {
+		return err
+	}
+	window := time.Duration(r.Plan.Fault)
+	for _, l := range r.faults {
+		window = max(window, l.exp.Span())
+	}
+	return r.wait(ctx, "fault", start.Add(window))
+}
+
+// recoverFaults takes every fault back; it runs always, with a deadline of its
+// own, and only once for each.
+func (r *run) recoverFaults(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recoverWithin)
+	defer cancel()
+	var errs []error
+	for _, l := range r.faults {
+		if !l.needsRecovery() {
+			continue
+		}
+		if r.rec.RemovedAt.IsZero() {
+			r.rec.RemovedAt = time.Now()
+		}
+		if err := l.recover(ctx); err != nil {
+			errs = append(errs, unfit("recover %s: %w", l.exp.Name, err))
+			r.rec.Residue = fmt.Sprintf("%s: %v", l.exp.Name, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// recovery waits until the system is whole and serves as promised, proves that
+// nothing is left of the fault, and holds the window after it.
+func (r *run) recovery(ctx context.Context) error {
+	if len(r.faults) > 0 {
+		r.show("recover", time.Time{})
+		if err := r.recoverFaults(ctx); err != nil {
+			return err
+		}
+		r.rec.Mark(r.rec.RemovedAt, "removed")
+		if err := r.whole(ctx); err != nil {
+			return err
+		}
+		if err := r.noResidue(ctx); err != nil {
+			return err
+		}
+	}
+	start := time.Now()
+	if err := r.wait(ctx, "recovery", start.Add(time.Duration(r.Plan.Recovery))); err != nil {
+		return err
+	}
+	r.rec.Windows = append(r.rec.Windows, evidence.Window{Name: "recovery", Start: start, End: time.Now()})
+	return nil
+}
+
+// whole waits, within the scenario's bound, until the testbed is healthy and
+// the SLI is back.
+func (r *run) whole(ctx context.Context) error {
+	limit := time.Duration(r.Plan.Recover)
+	if err := until(ctx, limit, func() error { r.tick(ctx, "recover", 0); return r.Testbed.Healthy(ctx) }); err != nil {
+		return brokenUnless(ctx, "the system is not whole %v after the fault was removed: %w", limit, err)
+	}
+	r.rec.HealthyAt = time.Now()
+	left := limit - time.Since(r.rec.RemovedAt)
+	if err := until(ctx, max(left, 5*time.Second), func() error { r.tick(ctx, "recover", 0); return r.served(ctx) }); err != nil {
+		return brokenUnless(ctx, "users are not served as promised %v after the fault was removed: %w", limit, err)
+	}
+	r.rec.SLOAt = time.Now()
+	r.rec.Mark(r.rec.SLOAt, "recovered")
+	return nil
+}
+
+// served says whether, over the last three seconds, clients were served as well
+// as the recovery window's availability objective asks (99 % where it has none).
+func (r *run) served(ctx context.Context) error {
+	o := evidence.ObjectivePlan{Name: slo.Availability, Window: "recovery", Ratio: 0.99}
+	for _, p := range r.Plan.Objectives {
+		if p.Window == "recovery" && p.Name == slo.Availability {
+			o = p
+		}
+	}
+	now := time.Now()
+	m := r.ask(ctx, o, evidence.Window{Name: "recovery", Start: now.Add(-3 * time.Second), End: now})
+	if j := slo.Judge(m, 3*time.Second, 1); j.Reason != "" {
+		return errors.New(j.Reason)
+	}
+	return nil
+}
+
+// noResidue asks the injector and the system whether anything is left.
+func (r *run) noResidue(ctx context.Context) error {
+	for _, l := range r.faults {
+		left, err := l.fault.Residue(ctx)
+		if err != nil {
+			return unfit("look for residue of %s: %w", l.exp.Name, err)
+		}
+		if len(left) > 0 {
+			r.rec.Residue = strings.Join(left, "; ")
+			return broken("residue of %s: %s", l.exp.Name, r.rec.Residue)
+		}
+		if err := until(ctx, 20*time.Second, func() error { return r.signatureFalse(ctx, l) }); err != nil {
+			r.rec.Residue = fmt.Sprintf("%s: %v", l.exp.Name, err)
+			return brokenUnless(ctx, "after recovery of %s: %w", l.exp.Name, err)
+		}
+	}
+	return nil
+}
+
+// closeLoad ends the load, lets the queue drain and fetches the Evidence. It
+// runs always.
+func (r *run) closeLoad(parent context.Context) error {
+	r.show("drain", time.Time{})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), drainWithin+2*saveWithin)
+	defer cancel()
+	var errs []error
+	if err := r.Load.Stop(ctx); err != nil {
+		errs = append(errs, unfit("stop load: %w", err))
+	}
+	if err := r.sampleLoad(ctx); err == nil {
+		s := r.loadStatus()
+		r.rec.AskedRate, r.rec.AchievedRate = s.AskedRate, s.AchievedRate
+	}
+	r.rec.Mark(time.Now(), "load stopped")
+	r.drain(ctx, parent.Err() != nil)
+	if err := r.Load.Save(ctx, r.Dir); err != nil {
+		errs = append(errs, unfit("save the History: %w", err))
+	}
+	r.saveHeld(ctx)
+	for _, w := range []string{"fault", "recovery"} {
+		r.measure(ctx, w)
+	}
+	r.saveSamples(ctx)
+	if err := r.Testbed.Logs(ctx, r.rec.Started, r.Dir.Path(evidence.LogsDir)); err != nil {
+		errs = append(errs, unfit("collect logs: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// drain waits for an empty queue; interrupted, it gives it five seconds only.
+func (r *run) drain(ctx context.Context, hurry bool) {
+	limit := drainWithin
+	if hurry {
+		limit = 5 * time.Second
+	}
+	empty := func() error {
+		n, err := r.System.Backlog(ctx)
+		if err == nil && n > 0 {
+			return fmt.Errorf("%d tasks in the queue", n)
+		}
+		r.tick(ctx, "drain", 0)
+		return err
+	}
+	if until(ctx, limit, empty) == nil && r.rec.DrainedAt.IsZero() {
+		r.rec.DrainedAt = time.Now()
+	}
+}
+
+// saveHeld writes what the system holds; that it could not is for the judge to weigh.
+func (r *run) saveHeld(ctx context.Context) {
+	err := func() error {
+		header, err := historyHeader(r.Dir)
+		if err != nil {
+			return err
+		}
+		f, err := os.Create(r.Dir.Path(evidence.HeldFile))
+		if err != nil {
+			return err
+		}
+		return errors.Join(r.System.Held(ctx, header.Prefix+"-", f), f.Close())
+	}()
+	if err != nil {
+		r.rec.Held = fmt.Sprintf("read what the system holds: %v", err)
+	}
+}
+
+// until calls f about four times a second until it returns nil; after limit, or
+// when ctx ends, it returns f's last error.
+func until(ctx context.Context, limit time.Duration, f func() error) error {
+	deadline := time.Now().Add(limit)
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%w (waited %v)", err, limit)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(tick):
+		}
+	}
+}
+
+// brokenUnless is broken, but an interrupted wait proves nothing.
+func brokenUnless(ctx context.Context, format string, args ...any) error {
+	if ctx.Err() != nil {
+		return unfit(format, args...)
+	}
+	return broken(format, args...)
+}
