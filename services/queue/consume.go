@@ -16,27 +16,43 @@ import (
 // had prefetched waits for its acknowledgement deadline, so it is kept small.
 const prefetch = 64
 
+// drainWait is how long giving prefetched Tasks back may take.
+const drainWait = 2 * time.Second
+
 // Delivery is one Task in the hands of this worker. Exactly one of Ack, Later
 // and Terminate ends it; without any it is delivered again to some worker.
 type Delivery struct {
 	Task       task.Task
 	AcceptedAt time.Time // when the stream stored it, by the server's clock
 	Deliveries int       // this one included
-	msg        jetstream.Msg
+	answer     Answer
+}
+
+// Answer is how a Delivery tells its server; jetstream.Msg has these methods.
+type Answer interface {
+	Ack() error
+	NakWithDelay(time.Duration) error
+	InProgress() error
+	TermWithReason(string) error
+}
+
+// NewDelivery is for tests of those who take Deliveries.
+func NewDelivery(t task.Task, acceptedAt time.Time, deliveries int, a Answer) Delivery {
+	return Delivery{t, acceptedAt, deliveries, a}
 }
 
 // Ack says that the Task is recorded and need not be kept. Should it get lost,
 // the Task is delivered again.
-func (d Delivery) Ack() error { return d.msg.Ack() }
+func (d Delivery) Ack() error { return d.answer.Ack() }
 
 // Later gives the Task back, to be delivered again after delay.
-func (d Delivery) Later(delay time.Duration) error { return d.msg.NakWithDelay(delay) }
+func (d Delivery) Later(delay time.Duration) error { return d.answer.NakWithDelay(delay) }
 
 // Progress asks for more time.
-func (d Delivery) Progress() error { return d.msg.InProgress() }
+func (d Delivery) Progress() error { return d.answer.InProgress() }
 
 // Terminate ends a Task that will never be done.
-func (d Delivery) Terminate(reason string) error { return d.msg.TermWithReason(headerSafe(reason)) }
+func (d Delivery) Terminate(reason string) error { return d.answer.TermWithReason(headerSafe(reason)) }
 
 // Consume hands every delivery to handle, one after the other, until ctx ends.
 // A handle that blocks stops the flow. It survives the loss of the connection,
@@ -79,8 +95,14 @@ func (q *Queue) consumeOnce(ctx context.Context, handle func(Delivery)) error {
 		}
 		return errors.New("the consumer closed")
 	case <-ctx.Done():
-		run.Stop()
-		<-run.Closed()
+		// What is prefetched passes through receive, which gives it back.
+		run.Drain()
+		select {
+		case <-run.Closed():
+		case <-time.After(drainWait):
+			run.Stop() // there is no connection to give anything back on
+			<-run.Closed()
+		}
 		return nil
 	}
 }
@@ -99,6 +121,6 @@ func (q *Queue) receive(ctx context.Context, m jetstream.Msg, handle func(Delive
 		Task:       task.Task{ID: strings.TrimPrefix(m.Subject(), taskSubject), Payload: m.Data()},
 		AcceptedAt: meta.Timestamp,
 		Deliveries: int(meta.NumDelivered),
-		msg:        m,
+		answer:     m,
 	})
 }

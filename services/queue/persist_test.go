@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"seatrial/services/task"
 )
 
 // hang is a server that never answers.
@@ -16,17 +18,17 @@ var hang = errors.New("hang")
 func TestPersistOutcome(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answers []error // the last one repeats
-		want    error   // nil, ErrRefused or ErrUnknown
+		want    error   // nil, task.ErrRefused or task.ErrUnknown
 	}{
 		"acknowledged at once":        {answers: []error{nil}},
 		"after an election":           {answers: []error{nats.ErrNoResponders, nats.ErrNoResponders, nil}},
 		"after a lost acknowledgment": {answers: []error{hang, nil}},
 		"after no connection":         {answers: []error{nats.ErrReconnectBufExceeded, nil}},
-		"nobody listens":              {answers: []error{nats.ErrNoResponders}, want: ErrRefused},
-		"never connected":             {answers: []error{nats.ErrReconnectBufExceeded}, want: ErrRefused},
-		"nobody answers":              {answers: []error{hang}, want: ErrUnknown},
-		"one attempt hung":            {answers: []error{nats.ErrNoResponders, hang, nats.ErrNoResponders}, want: ErrUnknown},
-		"an answer we do not know":    {answers: []error{errors.New("10158"), nats.ErrNoResponders}, want: ErrUnknown},
+		"nobody listens":              {answers: []error{nats.ErrNoResponders}, want: task.ErrRefused},
+		"never connected":             {answers: []error{nats.ErrReconnectBufExceeded}, want: task.ErrRefused},
+		"nobody answers":              {answers: []error{hang}, want: task.ErrUnknown},
+		"one attempt hung":            {answers: []error{nats.ErrNoResponders, hang, nats.ErrNoResponders}, want: task.ErrUnknown},
+		"an answer we do not know":    {answers: []error{errors.New("10158"), nats.ErrNoResponders}, want: task.ErrUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

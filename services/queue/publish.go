@@ -15,20 +15,12 @@ import (
 	"seatrial/services/task"
 )
 
-// The two ways in which a Task can fail to be accepted.
-var (
-	// ErrRefused: the Task was not stored and never will be.
-	ErrRefused = errors.New("it was not enqueued and will not be done")
-	// ErrUnknown: the Task may or may not have been stored.
-	ErrUnknown = errors.New("it may or may not have been enqueued")
-)
-
 // attempt is how long one of several publishes waits for its acknowledgement.
 const attempt = time.Second
 
 // Accept stores one Task on a majority of servers and returns nil only when
 // they have said so; a Task with an id that was accepted before is accepted
-// again. It tries until ctx's deadline. The error wraps ErrRefused or ErrUnknown.
+// again. It tries until ctx's deadline. The error wraps task.ErrRefused or task.ErrUnknown.
 func (q *Queue) Accept(ctx context.Context, t task.Task) error {
 	msg := &nats.Msg{
 		Subject: taskSubject + t.ID,
@@ -87,7 +79,7 @@ func (q *Queue) store(ctx context.Context, msg *nats.Msg) error {
 }
 
 // persist repeats send until it succeeds or ctx ends, and then says what may
-// be concluded: only if no attempt can have been stored is the answer ErrRefused.
+// be concluded: only if no attempt can have been stored is the answer task.ErrRefused.
 func persist(ctx context.Context, send func(context.Context) error) error {
 	stored := false // that is: may have been
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 400*time.Millisecond) {
@@ -99,9 +91,9 @@ func persist(ctx context.Context, send func(context.Context) error) error {
 		}
 		stored = stored || !neverStored(err)
 		if !pause(ctx, wait) {
-			outcome := ErrRefused
+			outcome := task.ErrRefused
 			if stored {
-				outcome = ErrUnknown
+				outcome = task.ErrUnknown
 			}
 			return fmt.Errorf("%w (%v)", outcome, err)
 		}

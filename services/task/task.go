@@ -7,6 +7,7 @@ package task
 import (
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -32,6 +33,14 @@ type Task struct {
 	ID      string          // see ValidID
 	Payload json.RawMessage // valid JSON of at most MaxPayload bytes
 }
+
+// The two ways in which a Task can fail to be accepted.
+var (
+	// ErrRefused: the Task was not stored and never will be.
+	ErrRefused = errors.New("it was not enqueued and will not be done")
+	// ErrUnknown: the Task may or may not have been stored.
+	ErrUnknown = errors.New("it may or may not have been enqueued")
+)
 
 // Report is everything that is known about one Task. Times are zero and
 // strings empty where they are not known yet.
