@@ -59,8 +59,8 @@ var courses = map[string]behaviour{
 		`up{job="nats",pod="nats-2"}`: "1x40",
 	}, yes: []int{13, 20}, no: []int{12, 23}},
 	"nats-partition": {victims: []string{"nats-1"}, series: map[string]string{
-		`nats_server_routes{job="nats",pod="nats-1"}`: "2x15 0x10 2x15",
-		`nats_server_routes{job="nats",pod="nats-0"}`: "2x15 1x10 2x15",
+		`nats_server_route_peers{job="nats",pod="nats-1"}`: "2x15 0x10 2x15",
+		`nats_server_route_peers{job="nats",pod="nats-0"}`: "2x15 1x10 2x15",
 		// An API that only reaches the victim goes on believing.
 		`queue_replicas_current{job="api",pod="api-0"}`: "3x40",
 		`queue_replicas_current{job="api",pod="api-1"}`: "3x10 2x13 3x15",
@@ -158,9 +158,9 @@ func TestEmbeddedVictimsAreFound(t *testing.T) {
 		`process_start_time_seconds{job="worker",pod="worker-0"}`:        "100.5x20",
 		`process_start_time_seconds{job="worker",pod="worker-1"}`:        "100.25x20",
 		`process_start_time_seconds{job="api",pod="api-0"}`:              "200x20",
-		`nats_stream_leader{job="nats",stream="TASKS",pod="nats-0"}`:     "0x20",
-		`nats_stream_leader{job="nats",stream="TASKS",pod="nats-2"}`:     "1x20",
-		`nats_stream_leader{job="nats",stream="OTHER",pod="nats-1"}`:     "1x20",
+		`nats_jetstream_stream_leader{job="nats",stream="TASKS",pod="nats-0"}`:     "0x20",
+		`nats_jetstream_stream_leader{job="nats",stream="TASKS",pod="nats-2"}`:     "1x20",
+		`nats_jetstream_stream_leader{job="nats",stream="OTHER",pod="nats-1"}`:     "1x20",
 	}
 	want := map[string][]string{
 		"nats-leader-kill":         {"nats-2"},
