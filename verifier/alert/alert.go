@@ -82,9 +82,10 @@ func firing(all []active, now time.Time) []evidence.SeenAlert {
 
 // Judge compares what rang with what was expected. Times are counted from
 // inForce, the moment at which the fault was proven; a zero inForce leaves
-// every expectation open. Alerts that nobody expected are listed as seen and
-// judged by nobody here.
-func Judge(expected []evidence.AlertPlan, seen []evidence.SeenAlert, inForce time.Time) []evidence.Alert {
+// every expectation open, and so does a watch that ended before an alert's time
+// was up. Alerts that nobody expected are listed as seen and judged by nobody
+// here.
+func Judge(expected []evidence.AlertPlan, seen []evidence.SeenAlert, inForce, watched time.Time) []evidence.Alert {
 	var all []evidence.Alert
 	rang := map[string]evidence.SeenAlert{}
 	for _, s := range seen {
@@ -94,7 +95,7 @@ func Judge(expected []evidence.AlertPlan, seen []evidence.SeenAlert, inForce tim
 		s, ok := rang[e.Name]
 		a := view(e.Name, s, ok)
 		a.Expected = true
-		a.Status, a.Reason = judge(e, s, ok, inForce)
+		a.Status, a.Reason = judge(e, s, ok, inForce, watched)
 		all = append(all, a)
 		delete(rang, e.Name)
 	}
@@ -116,11 +117,13 @@ func view(name string, s evidence.SeenAlert, fired bool) evidence.Alert {
 	return a
 }
 
-func judge(e evidence.AlertPlan, s evidence.SeenAlert, fired bool, inForce time.Time) (verdict.Status, string) {
+func judge(e evidence.AlertPlan, s evidence.SeenAlert, fired bool, inForce, watched time.Time) (verdict.Status, string) {
 	limit := time.Duration(e.Within)
 	switch {
 	case inForce.IsZero():
 		return verdict.Inconclusive, fmt.Sprintf("alert %s: the fault was not seen in force", e.Name)
+	case !fired && watched.Sub(inForce) < limit:
+		return verdict.Inconclusive, fmt.Sprintf("alert %s: the trial ended before its %v were up", e.Name, limit)
 	case !fired:
 		return verdict.Fail, fmt.Sprintf("alert %s did not fire within %v of the fault", e.Name, limit)
 	case s.FiredAt.Sub(inForce) > limit:

@@ -19,6 +19,7 @@ import (
 	"path"
 	"strings"
 
+	gherkin "github.com/cucumber/gherkin/go/v26"
 	"github.com/cucumber/godog"
 
 	"seatrial/verifier/evidence"
@@ -45,6 +46,9 @@ var ErrNothing = errors.New("no scenario matches")
 // Plans walks the features and returns a plan a scenario, in their order. The
 // error names every mistake with file and line.
 func (s Suite) Plans(ctx context.Context) ([]evidence.Plan, error) {
+	if err := s.parse(); err != nil {
+		return nil, err
+	}
 	var plans []evidence.Plan
 	var mistakes []error
 	begin := func(sc *godog.Scenario) *session {
@@ -59,15 +63,35 @@ func (s Suite) Plans(ctx context.Context) ([]evidence.Plan, error) {
 	failed := func(sc *godog.Scenario, text string, err error) {
 		mistakes = append(mistakes, fmt.Errorf("%s: %w", s.place(sc, text), err))
 	}
-	var parse bytes.Buffer
-	status := s.walk(ctx, &parse, begin, end, failed)
-	if len(mistakes) == 0 && status != 0 && len(plans) == 0 {
-		mistakes = append(mistakes, fmt.Errorf("read features: %s", strings.TrimSpace(parse.String())))
-	}
+	s.walk(ctx, io.Discard, begin, end, failed)
 	if len(mistakes) == 0 && len(plans) == 0 {
 		return nil, fmt.Errorf("%w the tags %q", ErrNothing, s.Tags)
 	}
 	return plans, errors.Join(append(mistakes, sameNames(plans)...)...)
+}
+
+// parse finds what is not Gherkin; godog itself would only print it. It tells
+// the first mistake of each file: what follows is mostly its echo.
+func (s Suite) parse() error {
+	files, err := fs.Glob(s.Features, "*.feature")
+	if err != nil {
+		return fmt.Errorf("list features: %w", err)
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("%w: there is no *.feature file", ErrNothing)
+	}
+	var mistakes []error
+	for _, name := range files {
+		data, err := fs.ReadFile(s.Features, name)
+		if err != nil {
+			return fmt.Errorf("read feature: %w", err)
+		}
+		if _, err := gherkin.ParseGherkinDocument(bytes.NewReader(data), func() string { return "" }); err != nil {
+			lines := strings.Split(strings.TrimPrefix(err.Error(), "Parser errors:\n"), "\n")
+			mistakes = append(mistakes, fmt.Errorf("%s: not Gherkin: %s", name, lines[0]))
+		}
+	}
+	return errors.Join(mistakes...)
 }
 
 func sameNames(plans []evidence.Plan) (mistakes []error) {

@@ -41,7 +41,7 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	for _, o := range plan.Objectives {
 		s.SLO = append(s.SLO, judgeObjective(o, &rec))
 	}
-	s.Alerts = alert.Judge(plan.Alerts, rec.Alerts, inForceAt(&rec))
+	s.Alerts = alert.Judge(plan.Alerts, rec.Alerts, inForceAt(&rec), watchedUntil(&rec))
 	if plan.Quiet {
 		alert.MustBeQuiet(s.Alerts)
 	}
@@ -266,6 +266,15 @@ func inForceAt(rec *evidence.Record) (last time.Time) {
 		}
 	}
 	return last
+}
+
+// watchedUntil is how long the fault was given to ring an alert: in a trial
+// that was stopped, only until the fault was removed.
+func watchedUntil(rec *evidence.Record) time.Time {
+	if rec.Stopping != "" && !rec.RemovedAt.IsZero() {
+		return rec.RemovedAt
+	}
+	return rec.Stopped
 }
 
 // markers are the moments for the chart: the trial's own and the alerts'.

@@ -1,0 +1,302 @@
+package trial_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"seatrial/experiments"
+	"seatrial/loadgen/history"
+	"seatrial/verifier/evidence"
+	"seatrial/verifier/slo"
+	"seatrial/verifier/trial"
+	"seatrial/verifier/verdict"
+)
+
+// world is a system, a testbed and all their clocks, played inside a synctest
+// bubble: the trial's own seconds pass at once. What it can do wrong is a field.
+type world struct {
+	log []string // calls in order, without repetitions
+
+	unhealthy     bool  // after the fault
+	injectErr     error // the injector refuses
+	injectPanic   bool
+	recoverErr    error
+	residue       []string
+	neverInForce  bool // the signature stays false
+	alwaysInForce bool
+	badBaseline   bool
+	silent        bool // no alert rings
+	noData        bool // Prometheus is empty
+	slowLoad      bool // the load generator cannot keep up
+	loseTask      bool
+	cutHistory    bool
+	onInject      func()
+
+	injected, recovered bool
+	prefix              string
+	started             time.Time
+}
+
+func (w *world) note(what string) {
+	if len(w.log) == 0 || w.log[len(w.log)-1] != what {
+		w.log = append(w.log, what)
+	}
+}
+
+// Testbed.
+
+func (w *world) Healthy(context.Context) error {
+	if w.recovered && w.unhealthy {
+		return errors.New("pod nats-1 is not ready")
+	}
+	return nil
+}
+
+func (w *world) Prepare(context.Context, *experiments.Experiment, []string, int64) (trial.Fault, error) {
+	w.note("prepare")
+	return w, nil
+}
+
+func (w *world) Logs(context.Context, time.Time, string) error { return nil }
+func (w *world) Versions() map[string]string                   { return map[string]string{"nats-server": "test"} }
+
+// Fault.
+
+func (w *world) Victims() []string { return []string{"worker-0"} }
+func (w *world) Manifest() []byte  { return []byte("kind: PodChaos\n") }
+
+func (w *world) Inject(context.Context) error {
+	w.note("inject")
+	w.injected = true
+	if w.onInject != nil {
+		w.onInject()
+	}
+	if w.injectPanic {
+		panic("the injector fell over")
+	}
+	return w.injectErr
+}
+
+func (w *world) Recover(ctx context.Context) error {
+	w.note("recover")
+	if ctx.Err() != nil {
+		return fmt.Errorf("recover was given a dead context: %w", ctx.Err())
+	}
+	w.recovered = true
+	return w.recoverErr
+}
+
+func (w *world) Residue(context.Context) ([]string, error) { return w.residue, nil }
+
+// Load.
+
+// load tells the methods of Load from those of Fault.
+type load struct{ *world }
+
+func (w load) Start(_ context.Context, spec trial.LoadSpec) error {
+	w.note("load")
+	w.prefix, w.started = spec.Prefix, time.Now()
+	return nil
+}
+
+func (w load) Status(context.Context) (trial.LoadStatus, error) {
+	s := trial.LoadStatus{AskedRate: 100, AchievedRate: 100, Sent: 1}
+	if w.slowLoad {
+		s.AchievedRate = 10
+	}
+	return s, nil
+}
+
+func (w load) Stop(context.Context) error {
+	w.note("stop")
+	return nil
+}
+
+// tasks is how many tasks the world's History has.
+const tasks = 500
+
+func (w load) Save(_ context.Context, dir evidence.Dir) error {
+	w.note("save")
+	h, err := history.Create(dir.Path(evidence.HistoryFile), history.Header{Start: w.started, Prefix: w.prefix})
+	if err != nil {
+		return err
+	}
+	for n := range uint64(tasks) {
+		at := time.Duration(n) * 10 * time.Millisecond
+		if err := h.Append(&history.Op{Task: n, Planned: at, Sent: at, End: at + 5*time.Millisecond, Outcome: history.Accepted, Code: 202}); err != nil {
+			return err
+		}
+	}
+	if w.cutHistory {
+		return h.Abandon()
+	}
+	return h.Close()
+}
+
+// System.
+
+func (w *world) Backlog(context.Context) (int, error) { return 0, nil }
+
+func (w *world) Held(_ context.Context, prefix string, out io.Writer) error {
+	w.note("held")
+	count := tasks
+	if w.loseTask {
+		count--
+	}
+	for n := range count {
+		fmt.Fprintf(out, `{"id":"%s%d","status":"done","effects":1,"done_at":%q}`+"\n", prefix, n, w.started.Add(6*time.Second).Format(time.RFC3339Nano))
+	}
+	_, err := fmt.Fprintf(out, `{"end":true,"count":%d}`+"\n", count)
+	return err
+}
+
+// Metrics.
+
+func (w *world) Vector(_ context.Context, query string, _ time.Time) ([]trial.Sample, error) {
+	yes := []trial.Sample{{Value: 1}}
+	if strings.HasPrefix(query, "in_force") {
+		if w.alwaysInForce || w.injected && !w.recovered && !w.neverInForce {
+			return yes, nil
+		}
+		return nil, nil
+	}
+	if w.noData {
+		return nil, nil
+	}
+	if w.badBaseline && strings.Contains(query, `outcome="accepted"`) {
+		return []trial.Sample{{Value: 500}}, nil
+	}
+	return []trial.Sample{{Value: 1000}}, nil
+}
+
+func (w *world) Range(context.Context, string, time.Time, time.Time) ([][2]float64, error) {
+	return [][2]float64{{1, 1}}, nil
+}
+
+// Alerts.
+
+func (w *world) Active(context.Context) ([]evidence.SeenAlert, error) {
+	if w.injected && !w.recovered && !w.silent {
+		return []evidence.SeenAlert{{Name: "WorkerDown", Severity: "page", RunbookURL: "runbooks/WorkerDown.md"}}, nil
+	}
+	return nil, nil
+}
+
+func seconds(n int) evidence.Duration { return evidence.Duration(time.Duration(n) * time.Second) }
+
+// play holds a trial in the world and returns its verdict.
+func play(t *testing.T, ctx context.Context, w *world) *evidence.Scenario {
+	t.Helper()
+	dir, err := evidence.New(t.TempDir(), "a trial")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := (&trial.Trial{
+		Plan: evidence.Plan{
+			Name: "a trial", Runbook: "WorkerDown", Experiments: []string{"worker-down"}, MinAccepted: 100,
+			Load:     evidence.Load{Profile: "steady", Rate: 100},
+			Baseline: seconds(5), Fault: seconds(5), Recovery: seconds(5), InForce: seconds(5), Recover: seconds(20),
+			Objectives: []evidence.ObjectivePlan{
+				{Name: slo.Availability, Window: "baseline", Ratio: 0.99},
+				{Name: slo.Availability, Window: "fault", Ratio: 0.99},
+			},
+			Alerts: []evidence.AlertPlan{{Name: "WorkerDown", Within: seconds(5)}},
+			Guarantees: []evidence.GuaranteePlan{
+				{Name: evidence.ExactlyOnce}, {Name: evidence.RefusedNeverDone}, {Name: evidence.UnknownAtMost},
+				{Name: evidence.DoneWithin, Within: seconds(30)},
+			},
+		},
+		Experiments: []*experiments.Experiment{{Name: "worker-down", InForce: "in_force"}},
+		Testbed:     w, Load: load{w}, System: w, Metrics: w, Alerts: w, Dir: dir,
+	}).Run(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replayed, err := trial.Judge(dir)
+	if err != nil || replayed.Status != s.Status || replayed.Reason != s.Reason {
+		t.Errorf("replay says %+v (%v), the trial said %v: %s", replayed, err, s.Status, s.Reason)
+	}
+	return s
+}
+
+func TestVerdicts(t *testing.T) {
+	for name, c := range map[string]struct {
+		world  world
+		status verdict.Status
+		reason string
+		check  func(*testing.T, *evidence.Scenario)
+	}{
+		"all is well": {status: verdict.Pass, check: func(t *testing.T, s *evidence.Scenario) {
+			if s.InForce != "confirmed" || s.Residue != "none" || s.Accepted != tasks || s.Lost != 0 || s.Seconds.InjectToInForce < 0 || s.Seconds.RecoverToSLO < 0 {
+				t.Errorf("%+v", s)
+			}
+		}},
+		"a task is lost":                 {world: world{loseTask: true}, status: verdict.Fail, reason: "an accepted task is done exactly once"},
+		"the alert is silent":            {world: world{silent: true}, status: verdict.Fail, reason: "alert WorkerDown did not fire"},
+		"the system does not come back":  {world: world{unhealthy: true}, status: verdict.Fail, reason: "pod nats-1 is not ready"},
+		"something is left":              {world: world{residue: []string{"a stressor"}}, status: verdict.Fail, reason: "a stressor"},
+		"the signature stays false":      {world: world{neverInForce: true}, status: verdict.Inconclusive, reason: "the system's metrics say no"},
+		"the signature is always true":   {world: world{alwaysInForce: true}, status: verdict.Inconclusive, reason: "true without the fault"},
+		"the injector refuses":           {world: world{injectErr: errors.New("kernel without sch_netem")}, status: verdict.Inconclusive, reason: "not injected: kernel without sch_netem"},
+		"the injector panics":            {world: world{injectPanic: true}, status: verdict.Inconclusive, reason: "the injector fell over"},
+		"the fault cannot be taken back": {world: world{recoverErr: errors.New("finalizer")}, status: verdict.Inconclusive, reason: "finalizer"},
+		"the baseline is bad":            {world: world{badBaseline: true}, status: verdict.Inconclusive, reason: "the baseline does not meet its objectives"},
+		"Prometheus is empty":            {world: world{noData: true}, status: verdict.Inconclusive, reason: "no data"},
+		"the load is not what was asked": {world: world{slowLoad: true}, status: verdict.Inconclusive, reason: "achieved 10.0 of 100.0"},
+		"the History is cut":             {world: world{cutHistory: true}, status: verdict.Inconclusive, reason: "the History is cut"},
+		"a loss outweighs an early end":  {world: world{loseTask: true, neverInForce: true}, status: verdict.Fail, reason: "exactly once"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := play(t, t.Context(), &c.world)
+				if s.Status != c.status || !strings.Contains(s.Reason, c.reason) {
+					t.Errorf("%v: %s\nwant %v: …%s…", s.Status, s.Reason, c.status, c.reason)
+				}
+				if c.world.injected && !slices.Contains(c.world.log, "recover") {
+					t.Errorf("injected, never recovered: %v", c.world.log)
+				}
+				if slices.Contains(c.world.log, "load") && !slices.Contains(c.world.log, "stop") {
+					t.Errorf("the load was never stopped: %v", c.world.log)
+				}
+				if c.check != nil {
+					c.check(t, s)
+				}
+			})
+		})
+	}
+}
+
+func TestTheOrderOfATrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w world
+		play(t, t.Context(), &w)
+		want := []string{"prepare", "load", "inject", "recover", "stop", "save", "held"}
+		if !slices.Equal(w.log, want) {
+			t.Errorf("%v, want %v", w.log, want)
+		}
+	})
+}
+
+func TestAnInterruptRecoversAndClosesTheEvidence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := world{onInject: cancel}
+		s := play(t, ctx, &w)
+		if s.Status != verdict.Inconclusive || !strings.HasPrefix(s.Reason, "interrupted") {
+			t.Errorf("%v: %s", s.Status, s.Reason)
+		}
+		if want := []string{"prepare", "load", "inject", "recover", "stop", "save", "held"}; !slices.Equal(w.log, want) {
+			t.Errorf("%v, want %v", w.log, want)
+		}
+		if s.Accepted != tasks {
+			t.Errorf("the History was not saved: %d accepted", s.Accepted)
+		}
+	})
+}
