@@ -38,7 +38,7 @@ func (a *API) postTask(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), a.config.Deadline)
 	defer cancel()
 	if err := a.ledger.Accept(ctx, t); err != nil {
-		a.log.Warn("task not accepted", "error", err)
+		a.log.Debug("task not accepted", "error", err)
 		a.notAccepted(t.ID, err).write(w)
 		return
 	}

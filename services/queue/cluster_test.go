@@ -76,7 +76,7 @@ func TestExperiment(t *testing.T) {
 	if mode == "mem" {
 		_ = q.js.DeleteConsumer(ctx, Stream, Consumer)
 		s, _ := q.js.Stream(ctx, Stream)
-		_, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{Durable: Consumer, FilterSubject: "task.>", AckPolicy: jetstream.AckExplicitPolicy, BackOff: backOff, MaxAckPending: 2048, MemoryStorage: true})
+		_, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{Durable: Consumer, FilterSubject: "task.>", AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 2048, MemoryStorage: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 )
@@ -20,24 +21,25 @@ const (
 // really stored a moment ago. Asking JetStream for information is no proof:
 // it answers while a majority is lost.
 type Gate struct {
-	now    func() time.Time
+	log    *slog.Logger
 	stored atomic.Int64 // when something was last stored, Unix nanoseconds
 }
 
-// NewGate returns a Gate that is shut until something was stored.
-func NewGate() *Gate { return &Gate{now: time.Now} }
+// NewGate returns a Gate that is shut until something was stored. It logs when
+// that changes.
+func NewGate(log *slog.Logger) *Gate { return &Gate{log: log} }
 
 // Passed notes that something was stored just now.
-func (g *Gate) Passed() { g.stored.Store(g.now().UnixNano()) }
+func (g *Gate) Passed() { g.stored.Store(time.Now().UnixNano()) }
 
 // Open reports whether the last proof is fresh.
 func (g *Gate) Open() bool { return g.age() < proofLasts }
 
-func (g *Gate) age() time.Duration { return g.now().Sub(time.Unix(0, g.stored.Load())) }
+func (g *Gate) age() time.Duration { return time.Since(time.Unix(0, g.stored.Load())) }
 
 // Watch probes until ctx ends, unless Tasks prove the same meanwhile.
 func (g *Gate) Watch(ctx context.Context, probe func(context.Context) error) {
-	for {
+	for wasOpen := false; ; {
 		if g.age() >= probeEvery {
 			one, cancel := context.WithTimeout(ctx, probeWait)
 			if probe(one) == nil {
@@ -45,9 +47,13 @@ func (g *Gate) Watch(ctx context.Context, probe func(context.Context) error) {
 			}
 			cancel()
 		}
-		wait := probeEvery
-		if !g.Open() {
+		open, wait := g.Open(), probeEvery
+		if !open {
 			wait = probeSooner
+		}
+		if open != wasOpen {
+			g.log.Info("tasks can be accepted", "now", open)
+			wasOpen = open
 		}
 		select {
 		case <-ctx.Done():

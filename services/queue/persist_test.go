@@ -60,7 +60,7 @@ func deadlineOf(ctx context.Context) time.Time { d, _ := ctx.Deadline(); return 
 func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		g, down, probes := NewGate(), false, 0
+		g, down, probes := NewGate(quiet()), false, 0
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

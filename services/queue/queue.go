@@ -38,9 +38,13 @@ const (
 // it; what records Tasks must remember them for much longer.
 const MaxAge = 24 * time.Hour
 
-// backOff is how long the server waits for an acknowledgement before the
-// second, third and every later delivery.
-var backOff = []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second}
+// ackWait is how long the server waits for an acknowledgement before it
+// delivers again: what a killed worker held is done elsewhere after this time.
+// The consumer's own BackOff is not used. With it the server would add the
+// difference between a later step and the first to every delay that a worker
+// asks for (it counts the delay from the first step, and the deadline from the
+// later one), and the delays that grow are the worker's to choose.
+const ackWait = 5 * time.Second
 
 // Config is how to reach NATS.
 type Config struct {
@@ -186,7 +190,7 @@ func (q *Queue) Ensure(ctx context.Context) error {
 		Durable:       Consumer,
 		FilterSubject: taskSubject + ">",
 		AckPolicy:     jetstream.AckExplicitPolicy,
-		BackOff:       backOff,
+		AckWait:       ackWait,
 		MaxDeliver:    -1, // whether to give up is the worker's to decide
 		MaxAckPending: 2048,
 		MaxWaiting:    128,
@@ -217,17 +221,18 @@ func (q *Queue) Find(ctx context.Context) error {
 // Persist repeats do (Ensure or Find) until it succeeds or ctx ends.
 func (q *Queue) Persist(ctx context.Context, do func(context.Context) error) error {
 	for {
-		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
+		// A request that reaches the cluster during an election gets no answer.
+		attempt, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
 		err := do(attempt)
 		cancel()
 		if err == nil {
 			return nil
 		}
-		q.log.Warn("queue is not there yet", "error", err)
+		q.log.Info("the queue is not there yet", "error", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(250 * time.Millisecond):
 		}
 	}
 }

@@ -61,14 +61,17 @@ func (g *gate) closedNow() <-chan struct{} {
 	return g.closed
 }
 
-func (g *gate) shut() {
+// shut reports whether the gate was open until now.
+func (g *gate) shut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	select {
 	case <-g.opened:
 		g.opened = make(chan struct{})
 		close(g.closed)
+		return true
 	default:
+		return false
 	}
 }
 

@@ -58,9 +58,10 @@ func (w *Worker) record(ctx context.Context, group []outcome) {
 		w.finish(group[i], answer.Repeated)
 	}
 	if failed != nil {
-		w.gate.shut()
 		w.store.Suspect()
-		w.log.Warn("pause: the store takes no records", "error", failed)
+		if w.gate.shut() {
+			w.log.Warn("pause: the store takes no records", "error", failed)
+		}
 	}
 }
 

@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer q.Close()
-	records, gate := store.Open(s.Store, pod, log), queue.NewGate()
+	records, gate := store.Open(s.Store, pod, log), queue.NewGate(log)
 	a := api.New(s.API, q, records, gate, registry, log)
 
 	// What serves requests outlives ctx, until the last request is answered.
