@@ -29,8 +29,9 @@ type Netem struct {
 	Gap                         int
 
 	// Rate is the bandwidth in bytes a second; 0 is unlimited. Burst bytes may
-	// pass at once, and of what waits, more than Limit bytes are dropped. Action
-	// netem's rate has neither (both 0): its queue is netem's own.
+	// pass at once, and of what waits, more than Limit bytes are dropped. The
+	// rate of action netem has neither in the manifest: here it is one packet,
+	// and netem's own queue.
 	Rate         float64
 	Burst, Limit uint32
 
@@ -85,6 +86,7 @@ func netemOf(spec v1alpha1.NetworkChaosSpec) (Netem, []finding) {
 	}
 	if spec.Rate != nil {
 		n.Rate = r.rate("spec.rate.rate", spec.Rate.Rate)
+		n.Burst, n.Limit = minBurst, netemQueue*minBurst
 	}
 	if b := spec.Bandwidth; b != nil {
 		n.Rate = r.rate("spec.bandwidth.rate", b.Rate)
@@ -158,24 +160,31 @@ var bytesPerSecond = []struct {
 	{"tbps", 1e12}, {"gbps", 1e9}, {"mbps", 1e6}, {"kbps", 1e3}, {"bps", 1},
 }
 
+// maxRate is far beyond any network, and still an exact number of bytes.
+const maxRate = 1e18
+
 func (r *reading) rate(path, text string) float64 {
 	for _, u := range bytesPerSecond {
 		number, ok := strings.CutSuffix(strings.ToLower(text), u.unit)
 		if !ok {
 			continue
 		}
-		if n, err := strconv.ParseUint(number, 10, 64); err == nil && n > 0 {
-			return float64(n) * u.bytes
+		n, err := strconv.ParseUint(number, 10, 64)
+		if rate := float64(n) * u.bytes; err == nil && rate >= 1 && rate <= maxRate {
+			return rate
 		}
 		break
 	}
-	r.wrong(path, `%q is not a rate; want a whole number above 0 and bit, kbit, mbit, gbit, tbit (bits a second) or bps, kbps, mbps, gbps, tbps (bytes a second)`, text)
+	r.wrong(path, `%q is not a rate; want a whole number and bit, kbit, mbit, gbit, tbit (bits a second) or bps, kbps, mbps, gbps, tbps (bytes a second), from 8bit to 1000000tbps`, text)
 	return 0
 }
 
 // minBurst is the least that lets a full packet of an Ethernet pass: tc's token
 // bucket drops every packet that is larger than the bucket.
 const minBurst = 1514
+
+// netemQueue is how many packets netem holds unless told otherwise.
+const netemQueue = 1000
 
 func (r *reading) size(path string, n, least uint32) uint32 {
 	if n < least {

@@ -41,7 +41,7 @@ func TestNetemOfReadsChaosMeshsStrings(t *testing.T) {
 			s.Duplicate = &v1alpha1.DuplicateSpec{Duplicate: "25", Correlation: "75"}
 			s.Corrupt = &v1alpha1.CorruptSpec{Corrupt: "100", Correlation: "0"}
 			s.Rate = &v1alpha1.RateSpec{Rate: "8kbit"}
-		}), Netem{Loss: .5, Duplicate: .25, DuplicateCorrelation: .75, Corrupt: 1, Rate: 1000, Direction: "to"}},
+		}), Netem{Loss: .5, Duplicate: .25, DuplicateCorrelation: .75, Corrupt: 1, Rate: 1000, Burst: 1514, Limit: 1514000, Direction: "to"}},
 		"bandwidth": {network("bandwidth", func(s *v1alpha1.NetworkChaosSpec) {
 			s.Bandwidth = &v1alpha1.BandwidthSpec{Rate: "1mbps", Limit: 20971520, Buffer: 10000}
 		}), Netem{Rate: 1e6, Limit: 20971520, Burst: 10000, Direction: "to"}},
@@ -72,7 +72,7 @@ func TestRatesAreDecimalAndBpsIsBytes(t *testing.T) {
 			t.Errorf("%s is %v bytes a second, %v; want %v", text, got, r.findings, want)
 		}
 	}
-	for _, text := range []string{"", "1", "mbps", "1.5mbps", "-1mbps", "0mbps", "1 mbps", "1mb", "1kib", "99999999999999999999bps"} {
+	for _, text := range []string{"", "1", "mbps", "1.5mbps", "-1mbps", "0mbps", "7bit", "1000001tbps", "1 mbps", "1mb", "1kib", "99999999999999999999bps"} {
 		r := &reading{}
 		if got := r.rate("spec.rate.rate", text); got != 0 || len(r.findings) != 1 || !strings.Contains(r.findings[0].Error(), `spec.rate.rate: "`+text+`" is not a rate`) {
 			t.Errorf("%q is %v bytes a second, %v", text, got, r.findings)

@@ -187,6 +187,7 @@ func needsKubernetes(e *Experiment) []string {
 	switch chaos := e.Object.(type) {
 	case *v1alpha1.PodChaos:
 		need(chaos.Spec.RemoteCluster != "", "spec.remoteCluster")
+		need(chaos.Spec.GracePeriod > 0, "spec.gracePeriod")
 	case *v1alpha1.NetworkChaos:
 		need(chaos.Spec.RemoteCluster != "", "spec.remoteCluster")
 		need(chaos.Spec.Device != "" || chaos.Spec.TargetDevice != "", "spec.device and spec.targetDevice")
@@ -197,6 +198,7 @@ func needsKubernetes(e *Experiment) []string {
 		need(chaos.Spec.RemoteCluster != "", "spec.remoteCluster")
 		need(chaos.Spec.StressngStressors != "", "spec.stressngStressors")
 		s, _ := stressOf(chaos.Spec)
+		need(s.OOMScoreAdj != 0, "spec.stressors.memory.oomScoreAdj")
 		need(s.Options && chaos.Spec.StressngStressors == "", "options of stress-ng in spec.stressors")
 	}
 	return needs
