@@ -42,6 +42,9 @@ type Scenario struct {
 	Lost           int `json:"lost"`
 	Duplicated     int `json:"duplicated"`
 	RefusedButDone int `json:"refused_but_done"`
+	UnknownDone    int `json:"unknown_done"`
+	Dead           int `json:"dead"`     // put aside as dead letters
+	Phantoms       int `json:"phantoms"` // done, and nobody asked for them
 
 	InForce string  `json:"in_force"` // confirmed, mismatch, inconclusive, or none (no fault was asked for)
 	Residue string  `json:"residue"`  // none, or what was left
