@@ -1,0 +1,121 @@
+# seatrial. `make` prints what there is to make.
+#
+# Needed: Go 1.26, make and, for the testbed, root on Linux. Everything else is fetched
+# into .deps, which `make clean` takes away again.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL: # the testbed needs the machine to itself; go uses all cores anyway
+
+# A checkout of another user's (a CI's, a container's) must not stop a build.
+export GOFLAGS += -buildvcs=false
+export CGO_ENABLED = 0
+
+VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X seatrial/services/telemetry.Version=$(VERSION)
+COMMANDS := ./verifier/cmd/seatrial ./loadgen/cmd/loadgen \
+	./services/cmd/api ./services/cmd/worker ./services/cmd/nats-exporter
+DEPS := $(CURDIR)/.deps
+GO_TEST := go test -count=1 -timeout=15m
+FUZZTIME ?= 10s
+SCRIPTS = $(shell git -c safe.directory='*' ls-files '*.sh' .ci/links .ci/fuzz)
+
+.PHONY: help
+help: ## print this
+	@echo 'make TARGET   (seatrial $(VERSION))'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: ## get the servers into .deps: Valkey of this distribution, the others built from pinned modules
+	@deploy/deps/valkey.sh $(DEPS)
+	@deploy/deps/servers.sh $(DEPS)
+
+.PHONY: build
+build: ## build every command into bin/
+	@mkdir -p bin
+	go build -ldflags '$(LDFLAGS)' -o bin/ $(COMMANDS)
+
+.PHONY: test
+test: root deps build unit smoke ## set everything up, run all tests, then the @smoke scenario on the real testbed
+
+.PHONY: unit
+unit: deps ## run all Go tests
+	@mkdir -p reports/test
+	@$(GO_TEST) -json ./... 2>&1 | tee reports/test/go-test.json | awk -f .ci/gotest.awk
+
+.PHONY: smoke
+smoke: root deps build ## run the @smoke scenario on the real testbed (a minute)
+	bin/seatrial run --tags @smoke --report reports/smoke
+
+.PHONY: chaos-suite
+chaos-suite: root deps build ## deploy the testbed, run every scenario, judge, write reports/latest
+	bin/seatrial run --report reports
+
+.PHONY: bench
+bench: root deps build ## measure what is promised; print the table, write reports/bench.json
+	@mkdir -p reports
+	bin/seatrial bench --out reports/bench.json
+
+.PHONY: fuzz
+fuzz: ## fuzz every target for FUZZTIME (10s) each
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: check
+check: deps build check-format check-vet check-modules check-rules check-scripts check-links check-suite check-house ## everything that needs no testbed: format, vet, staticcheck, modules, rules, scripts, links, floor plan
+
+.PHONY: check-format
+check-format:
+	@echo 'check: gofmt'
+	@bad=$$(git -c safe.directory='*' ls-files -co --exclude-standard '*.go' | while read -r f; do [ ! -e "$$f" ] || echo "$$f"; done | xargs gofmt -l); \
+	[ -z "$$bad" ] || { echo "not formatted; run gofmt -w:"; echo "$$bad"; exit 1; }
+
+.PHONY: check-vet
+check-vet: deps
+	@echo 'check: go vet, staticcheck'
+	@go vet ./...
+	@$(DEPS)/bin/staticcheck ./...
+
+.PHONY: check-modules
+check-modules:
+	@echo 'check: go mod verify, go mod tidy'
+	@go mod verify >/dev/null
+	@go mod tidy -diff || { echo 'go.mod or go.sum is not tidy; run go mod tidy'; exit 1; }
+
+.PHONY: check-rules
+check-rules: deps
+	@echo 'check: alert rules, their tests, Alertmanager'
+	@$(DEPS)/bin/promtool check rules deploy/rules/seatrial.rules.yaml >/dev/null
+	@$(DEPS)/bin/promtool test rules deploy/rules/seatrial.test.yaml >/dev/null
+	@$(DEPS)/bin/amtool check-config deploy/rules/alertmanager.yaml >/dev/null
+
+.PHONY: check-scripts
+check-scripts:
+	@echo 'check: scripts'
+	@for f in $(SCRIPTS); do sh -n "$$f"; done
+	@bash -n .ci/run
+
+.PHONY: check-links
+check-links:
+	@echo 'check: links between documents'
+	@.ci/links
+
+.PHONY: check-suite
+check-suite: build
+	@echo 'check: features, experiments and runbooks belong together'
+	@bin/seatrial list >/dev/null
+
+.PHONY: check-house
+check-house:
+	@echo 'check: the house stands as drawn'
+	@$(GO_TEST) ./architecture/... ./deploy/rules/...
+
+.PHONY: clean
+clean: ## remove bin, .deps and reports
+	rm -rf bin .deps reports
+
+.PHONY: root
+root:
+	@[ "$$(uname -s)" = Linux ] || { echo "make: the local testbed needs Linux (network namespaces); this is $$(uname -s)" >&2; exit 1; }
+	@[ "$$(id -u)" = 0 ] || { echo "make: the local testbed needs root (network namespaces, /dev/net/tun); you are $$(id -un). Try: sudo -E make $(firstword $(MAKECMDGOALS))" >&2; exit 1; }
