@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"seatrial/services/task"
@@ -64,7 +64,7 @@ func (q *Queue) Consume(ctx context.Context, handle func(Delivery)) error {
 			break
 		}
 		if err := q.consumeOnce(ctx, handle); err != nil && ctx.Err() == nil {
-			q.log.Warn("consume again", "error", err)
+			q.log.Info("consume again", "error", err)
 		}
 		pause(ctx, 250*time.Millisecond)
 	}
@@ -72,39 +72,45 @@ func (q *Queue) Consume(ctx context.Context, handle func(Delivery)) error {
 }
 
 func (q *Queue) consumeOnce(ctx context.Context, handle func(Delivery)) error {
-	var last atomic.Pointer[error]
+	failed := make(chan error, 1)
 	run, err := q.consumer.Load().Consume(
 		func(m jetstream.Msg) { q.receive(ctx, m, handle) },
 		jetstream.PullMaxMessages(prefetch),
 		jetstream.PullExpiry(10*time.Second),
-		jetstream.PullHeartbeat(2*time.Second),
+		jetstream.PullHeartbeat(time.Second),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			if !errors.Is(err, jetstream.ErrNoHeartbeat) && !errors.Is(err, jetstream.ErrServerShutdown) {
-				q.log.Warn("consume", "error", err)
+			q.log.Debug("consume", "error", err)
+			if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoHeartbeat) {
+				// The consumer has no leader, or another one. The library would
+				// ask again only after more heartbeats were missed.
+				select {
+				case failed <- err:
+				default:
+				}
 			}
-			last.Store(&err)
 		}),
 	)
 	if err != nil {
 		return err
 	}
+	q.consuming.Store(true)
+	defer q.consuming.Store(false)
 	select {
-	case <-run.Closed(): // the consumer is gone
-		if err := last.Load(); err != nil {
-			return *err
-		}
-		return errors.New("the consumer closed")
+	case <-run.Closed():
+		return errors.New("the consumer is gone")
+	case err = <-failed:
 	case <-ctx.Done():
-		// What is prefetched passes through receive, which gives it back.
-		run.Drain()
-		select {
-		case <-run.Closed():
-		case <-time.After(drainWait):
-			run.Stop() // there is no connection to give anything back on
-			<-run.Closed()
-		}
-		return nil
 	}
+	// What is prefetched passes through receive: it is handled, or given back
+	// if ctx has ended.
+	run.Drain()
+	select {
+	case <-run.Closed():
+	case <-time.After(drainWait):
+		run.Stop() // there is no connection to drain
+		<-run.Closed()
+	}
+	return err
 }
 
 func (q *Queue) receive(ctx context.Context, m jetstream.Msg, handle func(Delivery)) {

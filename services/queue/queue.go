@@ -77,8 +77,9 @@ type Queue struct {
 	pod    string
 	log    *slog.Logger
 
-	stream   atomic.Pointer[streamHandle]
-	consumer atomic.Pointer[consumerHandle]
+	stream    atomic.Pointer[streamHandle]
+	consumer  atomic.Pointer[consumerHandle]
+	consuming atomic.Bool
 }
 
 type (
@@ -136,8 +137,8 @@ func (q *Queue) options(pod string) []nats.Option {
 	}
 }
 
-// Connected reports whether there is a connection right now.
-func (q *Queue) Connected() bool { return q.conn.IsConnected() }
+// Consuming reports whether deliveries can arrive right now.
+func (q *Queue) Consuming() bool { return q.consuming.Load() && q.conn.IsConnected() }
 
 // Ping makes one round trip to the connected server.
 func (q *Queue) Ping(ctx context.Context) error {
@@ -154,7 +155,8 @@ func (q *Queue) Close() {
 }
 
 // Ensure creates the streams and the consumer, or brings them up to this
-// configuration. It is safe to repeat and to run in several instances at once.
+// configuration. It is safe to repeat and to run in several instances at once,
+// although the servers then leave some of the requests unanswered: see Persist.
 func (q *Queue) Ensure(ctx context.Context) error {
 	stream, err := q.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name:        Stream,
@@ -220,19 +222,19 @@ func (q *Queue) Find(ctx context.Context) error {
 
 // Persist repeats do (Ensure or Find) until it succeeds or ctx ends.
 func (q *Queue) Persist(ctx context.Context, do func(context.Context) error) error {
-	for {
-		// A request that reaches the cluster during an election gets no answer.
-		attempt, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
+	// A request that arrives during an election, or while another one for the
+	// same new stream is in progress, gets no answer at all: so the first
+	// attempts are short. A slow cluster gets more time later.
+	for patience := 500 * time.Millisecond; ; patience = min(2*patience, 5*time.Second) {
+		attempt, cancel := context.WithTimeout(ctx, patience)
 		err := do(attempt)
 		cancel()
 		if err == nil {
 			return nil
 		}
 		q.log.Info("the queue is not there yet", "error", err)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(250 * time.Millisecond):
+		if !pause(ctx, 150*time.Millisecond) {
+			return errors.Join(ctx.Err(), err)
 		}
 	}
 }

@@ -28,7 +28,8 @@ type Queue interface {
 	Consume(ctx context.Context, handle func(queue.Delivery)) error
 	// Bury returns nil when the dead letter is durable.
 	Bury(ctx context.Context, t task.Task, reason string) error
-	Connected() bool
+	// Consuming reports whether deliveries can arrive now.
+	Consuming() bool
 }
 
 // Store records Tasks.
@@ -101,13 +102,13 @@ func New(c Config, pod string, q Queue, s Store, work Work, r prometheus.Registe
 
 // Reasons not to be ready.
 var (
-	errNoQueue = errors.New("there is no connection to the queue")
+	errNoQueue = errors.New("the queue delivers nothing to this instance")
 	errNoStore = errors.New("the store takes no records")
 )
 
 // Ready returns nil if a Task delivered now would very likely be recorded.
 func (w *Worker) Ready() error {
-	if !w.queue.Connected() {
+	if !w.queue.Consuming() {
 		return errNoQueue
 	}
 	if !w.gate.isOpen() {
