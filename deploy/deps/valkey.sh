@@ -169,8 +169,13 @@ from_apt() {
 	write_sources
 	write_config
 	say "valkey: reads the package lists of this machine's own mirror (private apt folder, nothing is installed)"
-	apt-get -qq update >"$apt/log" 2>&1 || { cat "$apt/log" >&2; die "valkey: the package lists could not be fetched; is there a network, or a proxy to set in /etc/apt/apt.conf.d?"; }
+	apt-get -qq update >"$apt/log" 2>&1 || { cat "$apt/log" >&2; die "valkey: the package lists could not be read"; }
 	version=$(candidate)
+	# apt-get calls it a warning when a list cannot be fetched, since old ones may do; here are none.
+	if [ -z "$version" ] && grep -q '^[WE]: Failed' "$apt/log"; then
+		cat "$apt/log" >&2
+		die "valkey: the package lists could not be fetched; is there a network, or a proxy to set in /etc/apt/apt.conf.d?"
+	fi
 	[ -n "$version" ] || die "valkey: neither this release nor its backports has valkey-server >= $need_major; install one so that it is on the PATH"
 	list=$(wanted "$version") || die "valkey: the packages needed for valkey-server $version could not be resolved"
 	# shellcheck disable=SC2086
@@ -189,7 +194,7 @@ from_apt() {
 }
 
 if ready; then
-	say "valkey: $(head -1 "$stamp") is there"
+	say "valkey: $(grep -m1 "^valkey-server\|^installed" "$stamp") is there"
 elif ! from_path; then
 	from_apt
 fi
