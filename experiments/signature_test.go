@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 )
 
 // The embedded signatures are put before the real PromQL engine, with samples as
@@ -258,6 +260,25 @@ func TestEmbeddedManifestsKeepTheHouseRules(t *testing.T) {
 		}
 		if len(e.NeedsKubernetes) > 0 {
 			t.Errorf("%s needs Kubernetes for %q", e.Name, e.NeedsKubernetes)
+		}
+	}
+}
+
+// TestDocsKnowEveryFault keeps docs/faults.md from falling behind.
+func TestDocsKnowEveryFault(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "docs", "faults.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := slices.Concat(Embedded().Names(), annotationNames, networkActions, []string{"pod-kill", "container-kill", "pod-failure", "cpu", "memory"})
+	for _, word := range words {
+		if !strings.Contains(string(data), "`"+word+"`") {
+			t.Errorf("docs/faults.md does not tell of `%s`", word)
+		}
+	}
+	for kind := range v1alpha1.AllKindsIncludeScheduleAndWorkflow() {
+		if !strings.Contains(string(data), kind) {
+			t.Errorf("docs/faults.md does not tell of %s", kind)
 		}
 	}
 }
