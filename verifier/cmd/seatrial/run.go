@@ -17,6 +17,7 @@ import (
 
 	"seatrial/deploy/local"
 	"seatrial/deploy/local/confine"
+	"seatrial/experiments"
 	"seatrial/verifier/alert"
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/prom"
@@ -189,7 +190,7 @@ func (f *runFlags) run(ctx context.Context, name string, out io.Writer) error {
 }
 
 // wire joins the local testbed with the adapters that trials need.
-func wire(bed *local.Testbed, dir string, set *setOfExperiments) (*session, error) {
+func wire(bed *local.Testbed, dir string, set *experiments.Set) (*session, error) {
 	doors := bed.Endpoints()
 	metrics, err := prom.New(doors.Prometheus, bed.Transport())
 	if err != nil {
@@ -206,6 +207,6 @@ func wire(bed *local.Testbed, dir string, set *setOfExperiments) (*session, erro
 // localBed shows the local testbed as the interface that trials declare.
 type localBed struct{ *local.Testbed }
 
-func (b localBed) Prepare(ctx context.Context, e *experiment, pick []string, seed int64) (trial.Fault, error) {
+func (b localBed) Prepare(ctx context.Context, e *experiments.Experiment, pick []string, seed int64) (trial.Fault, error) {
 	return b.Testbed.Prepare(ctx, e, pick, seed)
 }

@@ -45,9 +45,12 @@ func (f *suiteFlags) load(ctx context.Context) (steps.Suite, *experiments.Set, [
 	if f.target != "local" {
 		return steps.Suite{}, nil, nil, fmt.Errorf("unknown --target %q: this version knows local", f.target)
 	}
-	set, err := experiments.Load(folder(f.experimentsDir, experiments.Files))
-	if err != nil {
-		return steps.Suite{}, nil, nil, err
+	set := experiments.Embedded()
+	if f.experimentsDir != "" {
+		var err error
+		if set, err = experiments.Load(os.DirFS(f.experimentsDir)); err != nil {
+			return steps.Suite{}, nil, nil, err
+		}
 	}
 	books := folder(f.runbooksDir, runbooks.Files)
 	suite := steps.Suite{

@@ -181,9 +181,9 @@ func (f *upFlags) serve(ctx context.Context, name string, out io.Writer) error {
 	return server.Close()
 }
 
-// control is a client of the testbed called name. A testbed that is not up is
+// connect returns a client of the testbed called name. A testbed that is not up is
 // an error that says how to start it.
-func control(name string) (*http.Client, error) {
+func connect(name string) (*http.Client, error) {
 	if _, err := os.Stat(socket(name)); err != nil {
 		return nil, fmt.Errorf("no testbed called %q is up: start it with `seatrial up`", name)
 	}
@@ -194,7 +194,7 @@ func control(name string) (*http.Client, error) {
 }
 
 func askStatus(ctx context.Context, name string) (*status, error) {
-	client, err := control(name)
+	client, err := connect(name)
 	if err != nil {
 		return nil, err
 	}
@@ -404,7 +404,7 @@ func newDownCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "down", Short: "take the testbed down and leave nothing of it", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := control(name)
+			client, err := connect(name)
 			if err != nil {
 				return err
 			}
