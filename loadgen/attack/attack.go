@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -203,7 +204,7 @@ func (a *Attack) collect() {
 	}
 	a.transport.base.(*http.Transport).CloseIdleConnections()
 	a.cfg.Metrics.end(a)
-	a.err = errors.Join(failed, a.record.close(failed))
+	a.err = a.record.close(failed)
 	a.report = a.summary(&tally)
 }
 
@@ -289,24 +290,26 @@ func (r *record) add(op *history.Op, res *vegeta.Result) error {
 	if err := r.history.Append(op); err != nil {
 		return err
 	}
-	if err := r.encode(res); err != nil {
-		return fmt.Errorf("write %s: %w", r.results.Name(), err)
-	}
-	return nil
+	return r.resultsError(r.encode(res))
 }
 
-// close ends both files. After a failure the History gets no footer.
+// close ends both files and returns why they are not whole. After a failure the
+// History gets no footer, and what closing says only repeats the failure.
 func (r *record) close(failed error) error {
 	if r == nil {
-		return nil
+		return failed
 	}
-	finish := r.history.Close
 	if failed != nil {
-		finish = r.history.Abandon
+		_, _, _ = r.history.Abandon(), r.buffer.Flush(), r.results.Close()
+		return failed
 	}
-	var flush error
-	if err := r.buffer.Flush(); err != nil {
-		flush = fmt.Errorf("write %s: %w", r.results.Name(), err)
+	return errors.Join(r.history.Close(), r.resultsError(r.buffer.Flush()), r.results.Close())
+}
+
+// resultsError names the file; a PathError does so already.
+func (r *record) resultsError(err error) error {
+	if _, named := errors.AsType[*fs.PathError](err); err == nil || named {
+		return err
 	}
-	return errors.Join(finish(), flush, r.results.Close())
+	return fmt.Errorf("write %s: %w", r.results.Name(), err)
 }

@@ -90,8 +90,11 @@ func Run(ctx context.Context, c Config, out io.Writer) (attack.Report, error) {
 	if attackErr != nil && rep.Started.IsZero() {
 		return rep, attackErr
 	}
-	// After a disk that filled up the files are worth trying all the same.
-	if err := errors.Join(attackErr, writeFiles(c, rep), printReport(out, c.Dir, rep)); err != nil {
+	err = errors.Join(writeFiles(c, rep), printReport(out, c.Dir, rep))
+	if attackErr != nil {
+		return rep, attackErr // the files were worth trying, but what they lack has this one reason
+	}
+	if err != nil {
 		return rep, err
 	}
 	if rep.Achieved < c.Achieved {
@@ -170,7 +173,11 @@ func write(dir, name string, fill func(io.Writer) error) error {
 	if err := fill(&b); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o644)
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 // hdrFromPlan reads the History: Vegeta's results do not know planned times.
