@@ -200,12 +200,13 @@ func rewrite(frame []byte, p *packet, source bool, addr uint32, port uint16) {
 
 	delta := uint64(^uint16(old>>16)) + uint64(^uint16(old)) + addr64(addr)
 	updateChecksum(ip[10:], delta)
-	sumAt := ip[p.l4+16:]
+	offset := 16
 	if p.proto == protoUDP {
-		sumAt = ip[p.l4+6:]
-		if binary.BigEndian.Uint16(sumAt) == 0 {
-			return // UDP without a checksum
-		}
+		offset = 6
+	}
+	sumAt := ip[p.l4+offset:]
+	if p.proto == protoUDP && binary.BigEndian.Uint16(sumAt) == 0 {
+		return // UDP without a checksum
 	}
 	if needsChecksum(frame) {
 		// The field holds the sum of the pseudo header, not complemented, in

@@ -36,7 +36,8 @@ type Config struct {
 // Figure is what valkey-benchmark said, as the median of the rounds.
 type Figure struct {
 	PerSecond float64       // requests a second
-	P50, P99  time.Duration // of a request
+	Mean      time.Duration // of a request
+	P50, P99  time.Duration // in steps of the benchmark's histogram, 8 µs
 }
 
 // Comparison is one workload on both ways.
@@ -47,8 +48,8 @@ type Comparison struct {
 	// Ratio is the median over the rounds of requests a second through the
 	// switch over those on loopback in the same round.
 	Ratio float64
-	// AddedP50 is the median over the rounds of the difference of the p50s.
-	AddedP50 time.Duration
+	// AddedP50 and AddedMean are medians over the rounds of the differences.
+	AddedP50, AddedMean time.Duration
 }
 
 // Result is all that was measured.
@@ -227,7 +228,7 @@ func parseCSV(b []byte) ([]measured, error) {
 			}
 		}
 		ms := func(v float64) time.Duration { return time.Duration(v * float64(time.Millisecond)) }
-		all = append(all, measured{line[0], Figure{PerSecond: values[0], P50: ms(values[3]), P99: ms(values[5])}})
+		all = append(all, measured{line[0], Figure{PerSecond: values[0], Mean: ms(values[1]), P50: ms(values[3]), P99: ms(values[5])}})
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("the benchmark measured nothing: %q", b)
@@ -248,6 +249,7 @@ func (r *Result) add(name string, rows []row) {
 	figure := func(side func(row) Figure) Figure {
 		return Figure{
 			PerSecond: pick(func(r row) float64 { return side(r).PerSecond }),
+			Mean:      time.Duration(pick(func(r row) float64 { return float64(side(r).Mean) })),
 			P50:       time.Duration(pick(func(r row) float64 { return float64(side(r).P50) })),
 			P99:       time.Duration(pick(func(r row) float64 { return float64(side(r).P99) })),
 		}
@@ -256,6 +258,7 @@ func (r *Result) add(name string, rows []row) {
 	c.Switch = figure(func(r row) Figure { return r.across })
 	c.Ratio = pick(func(r row) float64 { return r.across.PerSecond / r.loopback.PerSecond })
 	c.AddedP50 = time.Duration(pick(func(r row) float64 { return float64(r.across.P50 - r.loopback.P50) }))
+	c.AddedMean = time.Duration(pick(func(r row) float64 { return float64(r.across.Mean - r.loopback.Mean) }))
 	r.Comparisons = append(r.Comparisons, c)
 }
 
@@ -277,10 +280,10 @@ func (r *Result) finish() {
 // String is a table.
 func (r Result) String() string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%-18s %12s %12s %7s %12s %12s %10s\n", "", "loopback/s", "switch/s", "ratio", "p50 loopback", "p50 switch", "added p50")
+	fmt.Fprintf(&b, "%-18s %12s %12s %7s %12s %12s %10s %11s\n", "", "loopback/s", "switch/s", "ratio", "p50 loopback", "p50 switch", "added p50", "added mean")
 	for _, c := range r.Comparisons {
-		fmt.Fprintf(&b, "%-18s %12.0f %12.0f %7.3f %12v %12v %10v\n",
-			c.Name, c.Loopback.PerSecond, c.Switch.PerSecond, c.Ratio, c.Loopback.P50, c.Switch.P50, c.AddedP50)
+		fmt.Fprintf(&b, "%-18s %12.0f %12.0f %7.3f %12v %12v %10v %11v\n",
+			c.Name, c.Loopback.PerSecond, c.Switch.PerSecond, c.Ratio, c.Loopback.P50, c.Switch.P50, c.AddedP50, c.AddedMean)
 	}
 	fmt.Fprintf(&b, "ratio with 50 clients %.3f, added p50 with 1 client %v\n", r.Ratio, r.AddedP50)
 	return b.String()
