@@ -89,5 +89,5 @@ if [ ! -s "$conf" ]; then
 else
 	say "goes on with what it knew: $(grep '^sentinel monitor' "$conf" || echo 'no primary yet')"
 fi
-(introduce $$ &) # a grandchild: the sentinel would not collect a child of its own
+(introduce $$ &) # a grandchild: init collects it, which the sentinel would not
 exec "${VALKEY_SENTINEL:-valkey-sentinel}" "$conf"

@@ -111,7 +111,7 @@ primary)
 	say "comes up as replica of $primary"
 	if [ "$(volume)" = empty ]; then
 		configure "$(host "$primary")" 0
-		(qualify $$ &) # a grandchild: the server would not collect a child of its own
+		(qualify $$ &) # a grandchild: init collects it, which the server would not
 	else
 		configure "$(host "$primary")" 100
 	fi
