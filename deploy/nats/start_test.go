@@ -193,9 +193,15 @@ func TestStart(t *testing.T) {
 		t.Errorf("nats-0 has %d routes, %v; want one to each peer", routes.Num, err)
 	}
 
-	c.kill(1)
-	c.await("message with one server lost", publish)
-	c.start(1)
+	leader := -1
+	if s, err := js.Stream(context.Background(), "TASKS"); err != nil {
+		t.Fatal(err)
+	} else if _, err := fmt.Sscanf(s.CachedInfo().Cluster.Leader, "nats-%d", &leader); err != nil {
+		t.Fatalf("leader %q: %v", s.CachedInfo().Cluster.Leader, err)
+	}
+	c.kill(leader)
+	c.await("message with the leader lost", publish)
+	c.start(leader)
 	c.await("replicas current again", current)
 
 	for pod := range c.procs {
