@@ -89,7 +89,8 @@ type Attack struct {
 	end      atomic.Int64 // offset at which sending ended, in ns; 0 while it goes on
 	stopping atomic.Bool
 	stop     chan struct{} // closed by Stop
-	sleep    *time.Timer   // of the pacer's goroutine
+	sleep    *time.Timer   // of the pacer's goroutine, as is alarm
+	alarm    *alarm
 
 	done   chan struct{} // closed when report and err are final
 	report Report
@@ -131,6 +132,7 @@ func Start(cfg Config) (*Attack, error) {
 	if a.record, err = files.open(header); err != nil {
 		return nil, err
 	}
+	a.alarm = newAlarm()
 	cfg.Metrics.begin(a)
 	a.results = a.vegeta.Attack(a.targeter(), pacer{a}, 0, cfg.Name)
 	go a.collect()
@@ -188,6 +190,7 @@ func (a *Attack) Wait() (Report, error) {
 // collect takes Vegeta's results until the last answer is in.
 func (a *Attack) collect() {
 	defer close(a.done)
+	defer a.alarm.close()
 	var tally tally
 	var failed error
 	for r := range a.results {

@@ -2,8 +2,9 @@ package attack
 
 import "time"
 
-// Vegeta sleeps for what its pacer answers and cannot be woken. Longer waits
-// are therefore waited here, where Stop ends them.
+// Vegeta sleeps for what its pacer answers, as precisely as time.Sleep, and
+// cannot be woken. The pacer therefore waits itself and answers when a hit is due.
+// Stop ends waits longer than longWait; the others are left to the alarm.
 const longWait = 50 * time.Millisecond
 
 // grace is how long after the profile's end hits that are late may still be
@@ -27,8 +28,11 @@ func (p pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 			return p.ended(max(elapsed, p.cfg.Profile.Duration()))
 		case elapsed > p.cfg.Profile.Duration()+grace:
 			return p.ended(elapsed)
+		case wait <= 0:
+			return 0, false
 		case wait <= longWait:
-			return wait, false
+			p.alarm.sleep(wait)
+			continue
 		}
 		p.sleep.Reset(wait - longWait/2)
 		select {
