@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,7 +49,8 @@ type system struct {
 	workers []*fixture.Server
 }
 
-func start(t *testing.T) *system {
+// start runs two APIs and two workers with the settings given, on real servers.
+func start(t testing.TB, settings ...string) *system {
 	t.Helper()
 	s := &system{nats: fixture.StartNATS(t), valkey: fixture.StartValkey(t)}
 	ports := fixture.FreePorts(t, 4)
@@ -57,13 +59,14 @@ func start(t *testing.T) *system {
 		"SEATRIAL_VALKEY_SENTINELS=" + strings.Join(s.valkey.Addresses(), ","),
 		"SEATRIAL_WORKER_RETRY_DELAY=50ms", "SEATRIAL_DRAIN_DELAY=500ms",
 	}
+	common = append(common, settings...)
 	for i := range 2 {
 		addr := fmt.Sprintf("127.0.0.1:%d", ports[i])
 		s.apis = append(s.apis, fixture.NewServer(t, filepath.Join(bin, "api"), addr,
-			append(common, "SEATRIAL_API_LISTEN="+addr, fmt.Sprintf("SEATRIAL_POD=api-%d", i))...))
+			slices.Concat(common, []string{"SEATRIAL_API_LISTEN=" + addr, fmt.Sprintf("SEATRIAL_POD=api-%d", i)})...))
 		addr = fmt.Sprintf("127.0.0.1:%d", ports[2+i])
 		s.workers = append(s.workers, fixture.NewServer(t, filepath.Join(bin, "worker"), addr,
-			append(common, "SEATRIAL_WORKER_LISTEN="+addr, fmt.Sprintf("SEATRIAL_POD=worker-%d", i), "SEATRIAL_WORK_KIND=sleep", "SEATRIAL_WORK_TIME=20ms")...))
+			slices.Concat(common, []string{"SEATRIAL_WORKER_LISTEN=" + addr, fmt.Sprintf("SEATRIAL_POD=worker-%d", i)})...))
 	}
 	for _, p := range append(s.apis, s.workers...) {
 		p.Start()
@@ -79,7 +82,7 @@ func start(t *testing.T) *system {
 	return s
 }
 
-func (s *system) ready(t *testing.T, p *fixture.Server) {
+func (s *system) ready(t testing.TB, p *fixture.Server) {
 	t.Helper()
 	fixture.Eventually(t, 20*time.Second, p.Addr+" ready", func() error {
 		code, body, err := get(p, "/readyz")
@@ -225,7 +228,7 @@ func (s *system) judge(t *testing.T, prefix string, l *ledger) {
 }
 
 func TestSystem(t *testing.T) {
-	s := start(t)
+	s := start(t, "SEATRIAL_WORK_KIND=sleep", "SEATRIAL_WORK_TIME=20ms")
 	t.Run("a task is accepted and done once", s.once)
 	t.Run("poison becomes a dead letter", s.poison)
 	t.Run("bad requests", s.badRequests)

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 
 	"seatrial/services/fixture"
 	"seatrial/services/task"
@@ -34,75 +34,60 @@ func open(t testing.TB, n *fixture.NATS, pod string) *Queue {
 	return q
 }
 
-// TestExperiment is temporary.
-func TestExperiment(t *testing.T) {
-	if os.Getenv("EXPERIMENT") == "" {
-		t.Skip()
-	}
-	n := fixture.StartNATS(t)
-	q := open(t, n, "t")
-	ctx := t.Context()
-	raw := func(name string, par int, d time.Duration, f func(i int64) error) {
-		var i atomic.Int64
-		var wg sync.WaitGroup
-		start := time.Now()
-		for range par {
-			wg.Go(func() {
-				for time.Since(start) < d {
-					if err := f(i.Add(1)); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
-		}
-		wg.Wait()
-		t.Logf("%s: %.0f/s", name, float64(i.Load())/time.Since(start).Seconds())
-	}
+// BenchmarkAccept measures what one acknowledged message costs this process;
+// the servers are the same for all ways.
+func BenchmarkAccept(b *testing.B) {
+	n := fixture.StartNATS(b)
+	q := open(b, n, "bench")
 	payload := []byte(fmt.Sprintf("%0256d", 1))
-	mode := os.Getenv("EXPERIMENT")
-	pub := func(name string) {
-		raw(name, 32, 5*time.Second, func(i int64) error {
-			_, err := q.js.Publish(ctx, fmt.Sprintf("task.%s-%d", name[:1], i), payload)
+	for name, publish := range map[string]func(ctx context.Context, id string) error{
+		"Accept": func(ctx context.Context, id string) error {
+			return q.Accept(ctx, task.Task{ID: id, Payload: payload})
+		},
+		"PublishMsg": func(ctx context.Context, id string) error {
+			_, err := q.js.PublishMsg(ctx, &nats.Msg{Subject: "task." + id, Data: payload, Header: nats.Header{nats.MsgIdHdr: {id}}})
 			return err
+		},
+		"PublishMsgAsync": func(ctx context.Context, id string) error {
+			f, err := q.js.PublishMsgAsync(&nats.Msg{Subject: "task." + id, Data: payload, Header: nats.Header{nats.MsgIdHdr: {id}}})
+			if err != nil {
+				return err
+			}
+			select {
+			case <-f.Ok():
+				return nil
+			case err := <-f.Err():
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			var next atomic.Int64
+			var all sync.WaitGroup
+			run, before := time.Now().UnixNano(), cpu()
+			b.ReportAllocs()
+			for range 32 {
+				all.Go(func() {
+					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+						ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
+						if err := publish(ctx, fmt.Sprintf("b%d-%d", run, i)); err != nil {
+							b.Error(err)
+						}
+						cancel()
+					}
+				})
+			}
+			all.Wait()
+			b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-µs/op")
 		})
-		raw(name+" with id", 32, 5*time.Second, func(i int64) error {
-			c, cancel := context.WithTimeout(ctx, 4*time.Second)
-			defer cancel()
-			return q.Accept(c, task.Task{ID: fmt.Sprintf("%s2-%d", name[:1], i), Payload: payload})
-		})
 	}
-	pub("bare")
-	if mode == "mem" {
-		_ = q.js.DeleteConsumer(ctx, Stream, Consumer)
-		s, _ := q.js.Stream(ctx, Stream)
-		_, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{Durable: Consumer, FilterSubject: "task.>", AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 2048, MemoryStorage: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	var got atomic.Int64
-	for w := range 2 {
-		qw := open2(t, n, fmt.Sprint("w", w))
-		go qw.Consume(ctx, func(d Delivery) { got.Add(1); _ = d.Ack() })
-	}
-	fixture.Eventually(t, 60*time.Second, "drain", func() error {
-		if b, err := q.Backlog(ctx); err != nil || b > 0 {
-			return fmt.Errorf("backlog %d %v", b, err)
-		}
-		return nil
-	})
-	t.Logf("drained %d", got.Load())
-	pub("consumed")
-	b, _ := q.Backlog(ctx)
-	t.Log("backlog", b)
 }
 
-func open2(t testing.TB, n *fixture.NATS, pod string) *Queue {
-	q, err := Open(Config{URLs: n.URLs(), Replicas: 3}, pod, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(q.Close)
-	return q
+// cpu is the processor time of this process.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
