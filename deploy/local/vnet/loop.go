@@ -24,6 +24,11 @@ const (
 
 // loop is a thread that switches the packets of some ports: it alone reads
 // from them, keeps their pairs, and holds their delayed packets.
+//
+// Nine tenths of its time are the kernel's, in read and write, and the write
+// includes all that the receiving network stack does. On two cores none of the
+// following was faster, so it does none of it: looking for packets for a while
+// before it waits, a real-time or a raised priority, a second thread.
 type loop struct {
 	net                *Net
 	epoll, wake, timer int

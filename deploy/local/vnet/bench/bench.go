@@ -13,6 +13,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -42,7 +43,8 @@ type Figure struct {
 
 // Comparison is one workload on both ways.
 type Comparison struct {
-	Name     string // "SET, 50 clients", say
+	Test     string // SET or GET
+	Clients  int
 	Loopback Figure
 	Switch   Figure
 	// Ratio is the median over the rounds of requests a second through the
@@ -89,24 +91,16 @@ func Run(ctx context.Context, cfg Config) (res Result, err error) {
 		return res, err
 	}
 	defer stop()
-	rows := make(map[string][]row)
-	var names []string
-	for round := range cfg.Rounds {
-		for _, clients := range []int{50, 1} {
-			got, err := compare(ctx, cfg, server, client, clients, round%2 == 1)
-			if err != nil {
+	for _, clients := range []int{50, 1} {
+		rows := make(map[string][]row)
+		for round := range cfg.Rounds {
+			if err := compare(ctx, cfg, server, client, clients, round%2 == 1, rows); err != nil {
 				return res, err
 			}
-			for _, r := range got {
-				if _, seen := rows[r.name]; !seen {
-					names = append(names, r.name)
-				}
-				rows[r.name] = append(rows[r.name], r)
-			}
 		}
-	}
-	for _, name := range names {
-		res.add(name, rows[name])
+		for _, test := range slices.Sorted(maps.Keys(rows)) {
+			res.add(test, clients, rows[test])
+		}
 	}
 	res.finish()
 	return res, nil
@@ -148,15 +142,13 @@ func startValkey(ctx context.Context, path string, p *vnet.Port) (stop func(), e
 	}
 }
 
-// row is one workload in one round.
-type row struct {
-	name             string
-	loopback, across Figure
-}
+// row is one test in one round.
+type row struct{ loopback, across Figure }
 
-// compare runs one round, one way right after the other; which is first
-// alternates, so that a slow moment of the machine favours neither.
-func compare(ctx context.Context, cfg Config, server, client *vnet.Port, clients int, swap bool) ([]row, error) {
+// compare runs one round, one way right after the other, and adds to rows by
+// test. Which is first alternates, so that a slow moment of the machine favours
+// neither.
+func compare(ctx context.Context, cfg Config, server, client *vnet.Port, clients int, swap bool, rows map[string][]row) error {
 	requests := cfg.Requests
 	if clients == 1 {
 		requests /= 10
@@ -175,18 +167,16 @@ func compare(ctx context.Context, cfg Config, server, client *vnet.Port, clients
 	for _, w := range order {
 		var err error
 		if w.got, err = benchmark(ctx, cfg.Benchmark, w.from, w.host, clients, requests); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	var rows []row
+	if len(loopback.got) != len(across.got) {
+		return fmt.Errorf("%s measured %d tests on loopback, %d through the switch", cfg.Benchmark, len(loopback.got), len(across.got))
+	}
 	for i, m := range loopback.got {
-		name := fmt.Sprintf("%s, %d clients", m.test, clients)
-		if clients == 1 {
-			name = m.test + ", 1 client"
-		}
-		rows = append(rows, row{name, m.Figure, across.got[i].Figure})
+		rows[m.test] = append(rows[m.test], row{m.Figure, across.got[i].Figure})
 	}
-	return rows, nil
+	return nil
 }
 
 // measured is one line of valkey-benchmark.
@@ -236,8 +226,8 @@ func parseCSV(b []byte) ([]measured, error) {
 	return all, nil
 }
 
-func (r *Result) add(name string, rows []row) {
-	c := Comparison{Name: name}
+func (r *Result) add(test string, clients int, rows []row) {
+	c := Comparison{Test: test, Clients: clients}
 	pick := func(get func(row) float64) float64 {
 		values := make([]float64, len(rows))
 		for i, r := range rows {
@@ -265,7 +255,7 @@ func (r *Result) add(name string, rows []row) {
 func (r *Result) finish() {
 	var many, one int
 	for _, c := range r.Comparisons {
-		if bytes.Contains([]byte(c.Name), []byte("1 client")) {
+		if c.Clients == 1 {
 			r.AddedP50 += c.AddedP50
 			one++
 		} else {
@@ -283,7 +273,7 @@ func (r Result) String() string {
 	fmt.Fprintf(&b, "%-18s %12s %12s %7s %12s %12s %10s %11s\n", "", "loopback/s", "switch/s", "ratio", "p50 loopback", "p50 switch", "added p50", "added mean")
 	for _, c := range r.Comparisons {
 		fmt.Fprintf(&b, "%-18s %12.0f %12.0f %7.3f %12v %12v %10v %11v\n",
-			c.Name, c.Loopback.PerSecond, c.Switch.PerSecond, c.Ratio, c.Loopback.P50, c.Switch.P50, c.AddedP50, c.AddedMean)
+			fmt.Sprintf("%s, %d clients", c.Test, c.Clients), c.Loopback.PerSecond, c.Switch.PerSecond, c.Ratio, c.Loopback.P50, c.Switch.P50, c.AddedP50, c.AddedMean)
 	}
 	fmt.Fprintf(&b, "ratio with 50 clients %.3f, added p50 with 1 client %v\n", r.Ratio, r.AddedP50)
 	return b.String()
