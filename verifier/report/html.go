@@ -123,6 +123,11 @@ func stage(dir string, s *evidence.Scenario, i int) *scene {
 // HasFault says whether the scenario asked for a fault at all.
 func (s *scene) HasFault() bool { return len(s.Experiments) > 0 }
 
+// Rang are the alerts that were expected or rang unasked.
+func (s *scene) Rang() []alertRow {
+	return slices.DeleteFunc(slices.Clone(s.AlertRows), func(a alertRow) bool { return !a.Expected && !a.Fired })
+}
+
 // RateOK says whether the load came up to what was asked.
 func (s *scene) RateOK() bool { return s.AchievedRate >= 0.999*s.AskedRate }
 

@@ -78,7 +78,7 @@ func draw(s *evidence.Scenario, t *timeline, samples []evidence.Series, missing 
 	f.marks(s, zero)
 	f.Ticks = timeTicks(f.Data.From, f.Data.To)
 	if t != nil && len(t.buckets) > 0 {
-		f.Step = secs(t.width.Seconds())
+		f.Step = long(t.width.Seconds())
 		f.Data.Width = t.width.Seconds()
 		f.Panels = append(f.Panels, f.ratePanel(t), f.errorPanel(t), f.latencyPanel(t, s))
 	} else {
@@ -311,6 +311,6 @@ func (f *figure) backlogPanel(samples []evidence.Series, zero time.Time) panel {
 		{"area s-backlog", polyline(f.Data.Extra, f.x, y, true)},
 		{"line s-backlog", polyline(f.Data.Extra, f.x, y, false)},
 	}
-	p.Keys = []legend{{"backlog", "s-backlog", "waiting", "at most " + num(int(top))}}
+	p.Keys = []legend{{"backlog", "s-backlog", "waiting", "at most " + num(int(math.Round(top)))}}
 	return p
 }

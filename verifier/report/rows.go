@@ -1,6 +1,7 @@
 package report
 
 import (
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -142,7 +143,7 @@ func backlogIn(samples []evidence.Series, w evidence.Window) string {
 	if most < 0 {
 		return "–"
 	}
-	return num(int(most))
+	return num(int(math.Round(most)))
 }
 
 // latencyRow shows latency from the planned and from the real send time.

@@ -75,7 +75,7 @@ func writeHistory(t testing.TB, path string, s *evidence.Scenario, seconds, perS
 	if err != nil {
 		t.Fatal(err)
 	}
-	rng := rand.New(rand.NewPCG(7, uint64(len(path))))
+	rng := rand.New(rand.NewPCG(7, uint64(len(s.Name))))
 	for i := range seconds * perSecond {
 		planned := time.Duration(float64(i) / float64(perSecond) * float64(time.Second))
 		op := history.Op{Task: uint64(i), Planned: planned, Sent: planned + time.Duration(rng.IntN(400))*time.Microsecond}

@@ -3,7 +3,7 @@ package report
 import "seatrial/loadgen/history"
 
 // spark is the figure of a scenario in the size of a word: the accepted rate,
-// with the fault's window behind it.
+// with a bar below it while the fault lasted.
 type spark struct {
 	Fault []sparkBand
 	D     string
@@ -37,8 +37,10 @@ func (f *figure) spark(t *timeline) *spark {
 		}
 		values = append(values, float64(sum.outcome[history.Accepted])/float64(n))
 	}
-	a := axis{top: max(top, 1) * 1.1}
+	// The lowest part of the plane is left to the fault's bar.
+	a := axis{top: max(top, 1)}
+	y := func(v float64) float64 { return a.y(v) * 0.8 }
 	x := func(i int) float64 { return f.x(min(float64(i*group), float64(len(t.buckets))) * t.width.Seconds()) }
-	s.D = area(make([]float64, len(values)), values, x, a.y)
+	s.D = area(make([]float64, len(values)), values, x, y)
 	return s
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// spread is a histogram of latencies from 1 µs to 134 s in steps of 3 % at
+// spread is a histogram of latencies from 1 µs to 268 s in steps of 3 % at
 // most, for medians and percentiles of streams of any length in constant memory.
 type spread struct {
 	counts [spreadLen]uint32

@@ -86,9 +86,8 @@ func alertWords(s *evidence.Scenario) string {
 // plain makes any text one line of Markdown that means only itself, also within
 // a table.
 func plain(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
 	var b strings.Builder
-	for _, r := range s {
+	for _, r := range oneLine(s) {
 		switch {
 		case r == '<':
 			b.WriteString("&lt;")
@@ -106,7 +105,7 @@ func plain(s string) string {
 
 // code makes any text a code span.
 func code(s string) string {
-	s = strings.NewReplacer("`", "'", "\n", " ", "\r", " ").Replace(s)
+	s = strings.ReplaceAll(oneLine(s), "`", "'")
 	if s == "" {
 		return "–"
 	}

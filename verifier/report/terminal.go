@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"seatrial/verifier/evidence"
@@ -74,10 +75,10 @@ func line(b *strings.Builder, widths []int, row []string) {
 	b.WriteString("  " + strings.TrimRight(strings.Join(cells, "  "), " ") + "\n")
 }
 
-// oneLine takes out everything that could move a cursor.
+// oneLine takes out everything that could move a cursor or turn the text around.
 func oneLine(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return ' '
 		}
 		return r
