@@ -245,6 +245,10 @@ func TestDoneWithin(t *testing.T) {
 		{"nobody knows when it was done", `
 			1: accepted 1s, done sometime`,
 			verdict.Inconclusive, "the system does not say when it did 1 accepted task", ""},
+		{"nobody knows when it was done, nor what else is held", `
+			1: accepted 1s, done sometime
+			held cut`,
+			verdict.Inconclusive, "not known in full", ""},
 		{"nobody knows of one, and another was late", `
 			1: accepted 1s, done sometime
 			2: accepted 1s, done 99s`,
@@ -322,6 +326,31 @@ func TestFindingsListTwentyTasksAndCountAll(t *testing.T) {
 	}
 	if !strings.HasSuffix(f.Verdict.Reason, "500 tasks lost (t-0, t-1, t-2, …)") {
 		t.Errorf("reason %q", f.Verdict.Reason)
+	}
+}
+
+func TestFindingsListTwentyTasksOfAllKinds(t *testing.T) {
+	var b strings.Builder
+	for n := range 15 {
+		b.WriteString(strings.ReplaceAll("1N: accepted 1s\n2N: accepted 1s, done twice 2s\n", "N", itoa(10+n)))
+	}
+	f := check.ExactlyOnce(story(t, b.String()))
+	if f.Count != 30 || len(f.Tasks) != 20 || f.Tasks[14] != "t-124" || f.Tasks[15] != "t-210" {
+		t.Errorf("count %d, tasks %v", f.Count, f.Tasks)
+	}
+}
+
+// A dead letter may have a time, at which it was put aside: it was not done then.
+func TestATimeOfDeathIsNoTimeOfDoing(t *testing.T) {
+	l := story(t, `
+		poison expected
+		1: accepted 1s, done 1s
+		2: accepted 1s`)
+	if err := l.Hold(check.Held{Task: 2, Dead: true, DoneAt: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if f := check.DoneWithin(l, time.Second, time.Minute); f.Verdict.Status != verdict.Pass {
+		t.Error(f.Verdict.Reason)
 	}
 }
 
