@@ -143,7 +143,7 @@ func (s *system) load(prefix string, n int, stop <-chan struct{}) *ledger {
 				l.told[id] = outcome
 				l.slow = max(l.slow, time.Since(began))
 				l.mu.Unlock()
-				time.Sleep(2 * time.Millisecond)
+				time.Sleep(5 * time.Millisecond)
 			}
 		})
 	}
@@ -228,7 +228,7 @@ func (s *system) judge(t *testing.T, prefix string, l *ledger) {
 }
 
 func TestSystem(t *testing.T) {
-	s := start(t, "SEATRIAL_WORK_KIND=sleep", "SEATRIAL_WORK_TIME=20ms")
+	s := start(t, "SEATRIAL_WORK_KIND=sleep", "SEATRIAL_WORK_TIME=5ms")
 	t.Run("a task is accepted and done once", s.once)
 	t.Run("poison becomes a dead letter", s.poison)
 	t.Run("bad requests", s.badRequests)
@@ -331,7 +331,7 @@ func (s *system) killPrimary(t *testing.T) {
 	l := s.during("primary", func() {
 		time.Sleep(500 * time.Millisecond)
 		primary.Kill()
-		time.Sleep(4 * time.Second)
+		time.Sleep(3 * time.Second)
 	})
 	s.judge(t, "primary", l)
 	primary.Start()

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,6 +33,109 @@ func open(t testing.TB, n *fixture.NATS, pod string) *Queue {
 		t.Fatal(err)
 	}
 	return q
+}
+
+func TestQueueOnRealServers(t *testing.T) {
+	n := fixture.StartNATS(t)
+	q := open(t, n, "api-0")
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	if err := q.Ensure(ctx); err != nil {
+		t.Errorf("ensure again: %v", err)
+	}
+	accept := func(id string) {
+		t.Helper()
+		if err := q.Accept(ctx, task.Task{ID: id, Payload: []byte(`{"n":1}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	accept("a")
+	accept("a") // the servers know the id
+	accept("b")
+	for range 3 {
+		if err := q.Probe(ctx); err != nil {
+			t.Errorf("probe: %v", err)
+		}
+	}
+	if backlog, err := q.Backlog(ctx); err != nil || backlog != 2 {
+		t.Errorf("backlog %d, %v: want the two tasks and no probe", backlog, err)
+	}
+	if since, ok, err := q.Waiting(ctx, "a"); err != nil || !ok || time.Since(since) > time.Minute {
+		t.Errorf("waiting: %s, %v, %v", since, ok, err)
+	}
+	if _, ok, err := q.Waiting(ctx, "c"); err != nil || ok {
+		t.Errorf("nobody waits: %v, %v", ok, err)
+	}
+	if err := q.Ping(ctx); err != nil {
+		t.Errorf("ping: %v", err)
+	}
+	fixture.Eventually(t, 10*time.Second, "three replicas", func() error {
+		s, err := q.State(ctx)
+		if err == nil && (!s.Leader || s.Replicas != 3 || s.Backlog != 2) {
+			err = fmt.Errorf("%+v", s)
+		}
+		return err
+	})
+	deliveriesEnd(ctx, t, q)
+	if err := q.Bury(ctx, task.Task{ID: "d", Payload: []byte("1")}, "poison\r\nX: y"); err != nil {
+		t.Error(err)
+	}
+	dead, err := q.js.Stream(ctx, DeadStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if letter, err := dead.GetLastMsgForSubject(ctx, "dead.d"); err != nil || letter.Header.Get(ReasonHeader) != "poison  X: y" {
+		t.Errorf("letter %v, %v", letter, err)
+	}
+}
+
+// deliveriesEnd gives task a back three times, with delays that are kept, and
+// terminates b. Nothing then waits, and Consume ends with its context.
+func deliveriesEnd(ctx context.Context, t *testing.T, q *Queue) {
+	t.Helper()
+	consuming, stop := context.WithCancel(ctx)
+	began, ended := time.Now(), make(chan error, 1)
+	var mu sync.Mutex
+	seen := map[string]int{}
+	go func() {
+		ended <- q.Consume(consuming, func(d Delivery) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[d.Task.ID] = d.Deliveries
+			switch {
+			case d.Task.ID == "b":
+				_ = d.Terminate("enough")
+			case d.Deliveries < 4:
+				_ = d.Progress()
+				_ = d.Later(100 * time.Millisecond)
+			default:
+				_ = d.Ack()
+			}
+		})
+	}()
+	fixture.Eventually(t, 20*time.Second, "no backlog", func() error {
+		backlog, err := q.Backlog(ctx)
+		if err == nil && backlog != 0 {
+			err = fmt.Errorf("backlog %d", backlog)
+		}
+		return err
+	})
+	// The server's own back-off would have made this 20 seconds and more.
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("three delays of 100ms took %s", took)
+	}
+	if !q.Consuming() {
+		t.Error("not consuming")
+	}
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) || q.Consuming() {
+		t.Errorf("consume: %v", err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if seen["a"] != 4 || seen["b"] != 1 {
+		t.Errorf("deliveries: %v", seen)
+	}
 }
 
 // BenchmarkAccept measures what one acknowledged message costs this process;

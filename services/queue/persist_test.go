@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,13 +61,15 @@ func deadlineOf(ctx context.Context) time.Time { d, _ := ctx.Deadline(); return 
 func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		g, down, probes := NewGate(quiet()), false, 0
+		g := NewGate(quiet())
+		var down atomic.Bool
+		var probes atomic.Int64
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			g.Watch(ctx, func(ctx context.Context) error {
-				probes++
-				if down {
+				probes.Add(1)
+				if down.Load() {
 					<-ctx.Done()
 					return ctx.Err()
 				}
@@ -86,20 +89,20 @@ func TestGate(t *testing.T) {
 		}
 		step(10*time.Millisecond, true, "after the first probe")
 		step(time.Minute, true, "while probes pass")
-		down = true
+		down.Store(true)
 		step(time.Second, true, "during an election")
 		step(2*time.Second, false, "when nothing was stored for long")
 		g.Passed()
 		step(0, true, "when a task was stored")
 		step(5*time.Second, false, "when that was long ago")
-		down = false
+		down.Store(false)
 		step(1500*time.Millisecond, true, "soon after recovery")
-		before := probes
+		before := probes.Load()
 		for range 100 {
 			g.Passed()
 			time.Sleep(100 * time.Millisecond)
 		}
-		if extra := probes - before; extra > 1 {
+		if extra := probes.Load() - before; extra > 1 {
 			t.Errorf("%d probes while tasks were stored all the time", extra)
 		}
 		cancel()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -68,30 +69,32 @@ cgroup_memory_bytes 4096
 func TestDependencyShowsTheAgeOfSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		trip, gone := 100*time.Millisecond, false
+		var trip, silent atomic.Int64 // silent is 0 or 1
+		trip.Store(int64(100 * time.Millisecond))
 		d := NewDependency(prometheus.NewRegistry(), "x", func(ctx context.Context) error {
-			if gone {
+			if silent.Load() == 1 {
 				<-ctx.Done()
 				return errors.New("gone")
 			}
-			time.Sleep(trip)
+			time.Sleep(time.Duration(trip.Load()))
 			return nil
 		})
 		done := make(chan struct{})
 		go func() { defer close(done); d.Run(ctx) }()
 		time.Sleep(time.Second + 50*time.Millisecond) // in the middle of a probe
-		if d.RoundTrip() != trip || !d.Up() {
+		if d.RoundTrip() != 100*time.Millisecond || !d.Up() {
 			t.Errorf("healthy: %s, up %v", d.RoundTrip(), d.Up())
 		}
 		time.Sleep(100 * time.Millisecond)
-		gone = true
+		silent.Store(1)
 		time.Sleep(10 * time.Second)
 		if got := d.RoundTrip(); got < 9*time.Second || got > 10*time.Second || d.Up() {
 			t.Errorf("gone for 10s: %s, up %v", got, d.Up())
 		}
-		gone, trip = false, time.Millisecond
+		silent.Store(0)
+		trip.Store(int64(time.Millisecond))
 		time.Sleep(3 * time.Second)
-		if d.RoundTrip() != trip || !d.Up() {
+		if d.RoundTrip() != time.Millisecond || !d.Up() {
 			t.Errorf("back: %s, up %v", d.RoundTrip(), d.Up())
 		}
 		cancel()
