@@ -294,6 +294,13 @@ func TestRunbookLinkPrefersTheFileInTheRepository(t *testing.T) {
 	}
 }
 
+func TestLedgerShowsPhantomsAndDeadLettersWhenThereAreAny(t *testing.T) {
+	all := ledger(&evidence.Scenario{Dead: 2, Phantoms: 3})
+	if n := len(all); all[n-2].Value != "2" || all[n-1].Value != "3" || !all[n-1].Bad {
+		t.Errorf("got %+v", all)
+	}
+}
+
 func TestALedgerThatNobodyJudgedIsSaid(t *testing.T) {
 	s := &evidence.Scenario{Guarantees: []evidence.Guarantee{{Status: verdict.Inconclusive}}}
 	if notJudged(s) != "not judged" {

@@ -59,7 +59,7 @@ func TestPageHasEverySection(t *testing.T) {
 		"3 tasks lost (the-x7-8021", "<code>the-x7-8050</code>", "and 704 more", "removed <i", notSeenWord,
 		"max(dependency_rtt_seconds{dependency=&#34;valkey&#34;", `href="https://example.org/runbooks/ValkeySplitBrain.md"`,
 		"kind: NetworkChaos", "logs/api-0.log", "Vegeta&#39;s HDR histogram", "steady, 250 a second, 1 % repeats, clients wait 2s",
-		"at most 2,527", "38.4 % at worst", "no data", "expected, did not fire",
+		"at most 2,527", "38.4 % at worst", "211 of them done", "no data", "expected, did not fire",
 	)
 	if got := strings.Count(page, `<figure class="tl"`); got != 6 {
 		t.Errorf("%d time lines, want 6", got)
@@ -68,6 +68,9 @@ func TestPageHasEverySection(t *testing.T) {
 		if !strings.Contains(page, `class="`+class+`"`) {
 			t.Errorf("nothing is drawn as %q", class)
 		}
+	}
+	if strings.Contains(page, "dead letters") || strings.Contains(page, "done unasked") {
+		t.Error("the page tells of tasks that were not counted")
 	}
 	if len(page) > 16*60<<10 {
 		t.Errorf("%d bytes for 6 scenarios is too much", len(page))

@@ -49,7 +49,7 @@ type entry struct {
 
 func ledger(s *evidence.Scenario) []entry {
 	open := notJudged(s)
-	return []entry{
+	all := []entry{
 		{Name: "requests", Value: num(s.Ops)},
 		{Name: "accepted", Value: num(s.Accepted)},
 		{Name: "completed", Value: num(s.Completed)},
@@ -58,13 +58,20 @@ func ledger(s *evidence.Scenario) []entry {
 		{Name: "refused", Value: num(s.Refused)},
 		{Name: "refused but done", Value: num(s.RefusedButDone), Bad: s.RefusedButDone > 0, Note: open},
 		{Name: "unknown", Value: num(s.Unknown), Note: unknownDone(s)},
-		{Name: "dead letters", Value: num(s.Dead)},
-		{Name: "done unasked", Value: num(s.Phantoms), Bad: s.Phantoms > 0, Note: open},
 	}
+	// These are shown when there are any: Evidence of a trial that did not count
+	// them has zeros too.
+	if s.Dead > 0 {
+		all = append(all, entry{Name: "dead letters", Value: num(s.Dead)})
+	}
+	if s.Phantoms > 0 {
+		all = append(all, entry{Name: "done unasked", Value: num(s.Phantoms), Bad: true})
+	}
+	return all
 }
 
 func unknownDone(s *evidence.Scenario) string {
-	if s.Unknown == 0 {
+	if s.UnknownDone == 0 {
 		return ""
 	}
 	return num(s.UnknownDone) + " of them done"
