@@ -29,6 +29,7 @@ func TestPersistOutcome(t *testing.T) {
 		"never connected":             {answers: []error{nats.ErrReconnectBufExceeded}, want: task.ErrRefused},
 		"nobody answers":              {answers: []error{hang}, want: task.ErrUnknown},
 		"one attempt hung":            {answers: []error{nats.ErrNoResponders, hang, nats.ErrNoResponders}, want: task.ErrUnknown},
+		"cut after it was sent":       {answers: []error{nats.ErrDisconnected, nats.ErrReconnectBufExceeded}, want: task.ErrUnknown},
 		"an answer we do not know":    {answers: []error{errors.New("10158"), nats.ErrNoResponders}, want: task.ErrUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {

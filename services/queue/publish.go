@@ -115,19 +115,11 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // neverStored reports whether err proves that a message went nowhere: nobody
-// was listening for it, or it never left this process. A timeout proves nothing.
+// was listening for it, or it never left this process, because there was no
+// connection and nothing is buffered. A timeout proves nothing, and neither
+// does nats.ErrDisconnected, which also ends requests that were sent.
 func neverStored(err error) bool {
-	for _, proof := range []error{
-		nats.ErrNoResponders,           // the stream has no leader that listens
-		nats.ErrReconnectBufExceeded,   // no connection, and nothing is buffered
-		nats.ErrDisconnected,           // the same
-		nats.ErrConnectionReconnecting, // the same
-	} {
-		if errors.Is(err, proof) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrReconnectBufExceeded)
 }
 
 // headerSafe keeps a reason on one line of a header.
