@@ -3,7 +3,7 @@ Feature: Two faults at once
 
   @runbook:NATSServerDown @nats @worker
   Scenario: A worker dies while a NATS server is killed
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
     And a fault window of 10 seconds
     When the experiment "nats-leader-kill" is injected

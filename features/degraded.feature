@@ -3,7 +3,7 @@ Feature: The network and the processors are slow
 
   @runbook:ValkeyLatencyHigh @valkey @network
   Scenario: Workers reach Valkey with a delay
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     When the experiment "worker-valkey-delay" is injected
     Then the fault is in force within 10 seconds
     And the alert "ValkeyLatencyHigh" fires within 15 seconds
@@ -20,7 +20,7 @@ Feature: The network and the processors are slow
 
   @runbook:NATSLatencyHigh @nats @network
   Scenario: Packets from the APIs to NATS get lost
-    Given a steady load of 200 tasks per second
+    Given a steady load of 300 tasks per second
     When the experiment "api-nats-loss" is injected
     Then the fault is in force within 10 seconds
     And the alert "NATSLatencyHigh" fires within 15 seconds
@@ -35,7 +35,7 @@ Feature: The network and the processors are slow
 
   @runbook:NATSLatencyHigh @nats @network
   Scenario: The bandwidth from the APIs to NATS is squeezed
-    Given a steady load of 200 tasks per second
+    Given a steady load of 300 tasks per second
     When the experiment "api-nats-bandwidth" is injected
     Then the fault is in force within 10 seconds
     And the alert "NATSLatencyHigh" fires within 15 seconds
@@ -50,7 +50,7 @@ Feature: The network and the processors are slow
 
   @runbook:WorkerCPUStarved @worker @stress
   Scenario: The workers' processors are stressed
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     When the experiment "worker-cpu-stress" is injected
     Then the fault is in force within 15 seconds
     And the alert "WorkerCPUStarved" fires within 20 seconds

@@ -4,7 +4,7 @@ Feature: The queue fails
 
   @runbook:NATSServerDown @nats
   Scenario: The leader of the stream is killed
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
     And a fault window of 10 seconds
     When the experiment "nats-leader-kill" is injected
@@ -22,7 +22,7 @@ Feature: The queue fails
 
   @runbook:NATSQuorumLost @nats
   Scenario: Two of three NATS servers are down
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
     When the experiment "nats-quorum-lost" is injected
     Then the fault is in force within 15 seconds
@@ -38,7 +38,7 @@ Feature: The queue fails
 
   @runbook:NATSPartition @nats @network
   Scenario: One NATS server is cut off from its peers
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
     When the experiment "nats-partition" is injected
     Then the fault is in force within 15 seconds

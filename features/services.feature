@@ -3,7 +3,7 @@ Feature: The services fail
 
   @runbook:APIDown @api
   Scenario: An API is killed
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
     And a fault window of 8 seconds
     When the experiment "api-kill" is injected
@@ -21,7 +21,7 @@ Feature: The services fail
 
   @runbook:WorkerRestarting @worker @smoke
   Scenario: A worker is killed under load
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     And a fault window of 8 seconds
     When the experiment "worker-kill" is injected
     Then the fault is in force within 10 seconds
@@ -39,7 +39,7 @@ Feature: The services fail
 
   @runbook:WorkerRestarting @worker
   Scenario: A worker's container is killed again and again
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     When the experiment "worker-container-kill" is injected
     Then the fault is in force within 10 seconds
     And the alert "WorkerRestarting" fires within 15 seconds
@@ -55,7 +55,7 @@ Feature: The services fail
 
   @runbook:WorkerDown @worker
   Scenario: All workers are down for a while, the backlog grows and drains
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     When the experiment "worker-down" is injected
     Then the fault is in force within 10 seconds
     And the alert "WorkerDown" fires within 15 seconds

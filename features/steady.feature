@@ -4,7 +4,7 @@ Feature: Without a fault
 
   @runbook:TaskAvailabilityBurn @steady
   Scenario: Steady state
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
     And a recovery window of 20 seconds
     When no fault is injected

@@ -4,7 +4,7 @@ Feature: The store fails
 
   @runbook:ValkeyNoPrimary @valkey
   Scenario: The Valkey primary is killed
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     And a fault window of 12 seconds
     When the experiment "valkey-primary-kill" is injected
     Then the fault is in force within 10 seconds
@@ -21,7 +21,7 @@ Feature: The store fails
 
   @runbook:ValkeySplitBrain @valkey @network
   Scenario: The Valkey primary is cut off with a worker on its side
-    Given a steady load of 250 tasks per second
+    Given a steady load of 300 tasks per second
     When the experiment "valkey-primary-partition" is injected
     Then the fault is in force within 15 seconds
     And the alert "ValkeySplitBrain" fires within 20 seconds

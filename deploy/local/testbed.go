@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -402,11 +403,19 @@ func (t *Testbed) Dial(ctx context.Context, network, address string) (net.Conn, 
 
 // Endpoints are the addresses of the testbed's doors, as URLs inside the
 // virtual network.
-type Endpoints struct{ API, Loadgen, Prometheus, Alertmanager string }
+type Endpoints struct {
+	API, Loadgen, Prometheus, Alertmanager string
+	NATS                                   []string
+}
 
 // Endpoints returns the testbed's doors.
 func (t *Testbed) Endpoints() Endpoints {
+	var nats []string
+	for n := range replica {
+		nats = append(nats, "nats://"+natsAddr(n).String()+":4222")
+	}
 	return Endpoints{
+		NATS:         nats,
 		API:          "http://" + apiVIP.Addr().String(),
 		Loadgen:      "http://" + loadgenAddr.String() + ":8090",
 		Prometheus:   "http://" + prometheusAddr.String() + ":9090",
@@ -432,9 +441,22 @@ func (t *Testbed) askVersions(ctx context.Context) (map[string]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w: %s", t.binary(name), flag, err, firstLine(out))
 		}
-		versions[name] = firstLine(out)
+		versions[name] = versionIn(firstLine(out))
 	}
 	return versions, nil
+}
+
+var versionForm = regexp.MustCompile(`\d+\.\d+\.\d+[\w.+-]*`)
+
+// versionIn finds the version in what a program says of itself; ours may have
+// none but "dev".
+func versionIn(line string) string {
+	line = strings.SplitN(line, " go1.", 2)[0] // the compiler's is none of the program's
+	if v := versionForm.FindString(line); v != "" {
+		return v
+	}
+	fields := strings.Fields(line)
+	return strings.Trim(fields[len(fields)-1], "()")
 }
 
 func firstLine(out []byte) string {

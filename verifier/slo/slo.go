@@ -77,24 +77,30 @@ func QueriesOf(o evidence.ObjectivePlan, window time.Duration) Queries {
 	delta := func(selector string) string {
 		return fmt.Sprintf("sum(%s) - sum(%s offset %s)", selector, selector, span)
 	}
-	le := regexpOf(time.Duration(o.Within).Seconds())
+	increase := func(selector string) string { return fmt.Sprintf("sum(increase(%s[%s]))", selector, span) }
+	good, total := selectors(o)
+	if o.Name == Freshness {
+		return Queries{Good: increase(good), Total: increase(total)}
+	}
+	return Queries{Good: delta(good), Total: delta(total)}
+}
+
+// Presence is a query that has an answer as soon as an objective can have one.
+func Presence(o evidence.ObjectivePlan) string {
+	good, _ := selectors(o)
+	return "count(" + good + ")"
+}
+
+// selectors are the counters of an objective's good events and of all of them.
+func selectors(o evidence.ObjectivePlan) (good, total string) {
+	le := `le=~"` + regexpOf(time.Duration(o.Within).Seconds()) + `"`
 	switch o.Name {
 	case Latency:
-		return Queries{
-			Good:  delta(`loadgen_op_duration_seconds_bucket{outcome="accepted",le=~"` + le + `"}`),
-			Total: delta(`loadgen_op_duration_seconds_count{outcome="accepted"}`),
-		}
+		return `loadgen_op_duration_seconds_bucket{outcome="accepted",` + le + `}`, `loadgen_op_duration_seconds_count{outcome="accepted"}`
 	case Freshness:
-		return Queries{
-			Good:  `sum(increase(worker_task_age_seconds_bucket{le=~"` + le + `"}[` + span + `]))`,
-			Total: `sum(increase(worker_task_age_seconds_count[` + span + `]))`,
-		}
-	default:
-		return Queries{
-			Good:  delta(`loadgen_ops_total{outcome="accepted"}`),
-			Total: delta(`loadgen_ops_total`),
-		}
+		return `worker_task_age_seconds_bucket{` + le + `}`, `worker_task_age_seconds_count`
 	}
+	return `loadgen_ops_total{outcome="accepted"}`, `loadgen_ops_total`
 }
 
 // regexpOf matches a bucket bound as Prometheus 2 (5) and 3 (5.0) write it.

@@ -20,6 +20,7 @@ const (
 	healthyWithin  = 60 * time.Second // for the testbed to be whole before a trial
 	achievedWithin = 15 * time.Second // for the load to reach the asked rate
 	quietWithin    = 75 * time.Second // for alerts of an earlier trial to end
+	quietFor       = 2 * time.Second  // without an alert
 	recoverWithin  = 60 * time.Second // for an injector to take a fault back
 	drainWithin    = 90 * time.Second // for the queue to empty after the load
 	saveWithin     = 60 * time.Second // for Evidence to be fetched
@@ -42,20 +43,14 @@ type run struct {
 }
 
 // preflight proves that the trial can be held: the testbed is whole, nothing
-// rings, the experiments are accepted and their signatures are not true yet.
+// rings, objectives have data, the experiments are accepted and their
+// signatures are not true yet.
 func (r *run) preflight(ctx context.Context) error {
 	r.show("preflight", time.Time{})
 	if err := until(ctx, healthyWithin, func() error { return r.Testbed.Healthy(ctx) }); err != nil {
 		return unfit("preflight: the testbed is not healthy: %w", err)
 	}
-	quiet := func() error {
-		active, err := r.Alerts.Active(ctx)
-		if err == nil && len(active) > 0 {
-			return fmt.Errorf("alert %s is already firing", active[0].Name)
-		}
-		return err
-	}
-	if err := until(ctx, quietWithin, quiet); err != nil {
+	if err := r.settle(ctx); err != nil {
 		return unfit("preflight: %w", err)
 	}
 	for _, e := range r.Experiments {
@@ -75,6 +70,43 @@ func (r *run) preflight(ctx context.Context) error {
 		}
 		if err := r.signatureFalse(ctx, l); err != nil {
 			return unfit("preflight: %s: %w", e.Name, err)
+		}
+	}
+	return nil
+}
+
+// settle waits until, for a while on end, no alert has fired and every
+// objective could be answered: what an earlier trial or the start stirred up
+// must not be taken for this trial's.
+func (r *run) settle(ctx context.Context) error {
+	var since time.Time
+	return until(ctx, quietWithin, func() error {
+		if err := r.settled(ctx); err != nil {
+			since = time.Time{}
+			return err
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if time.Since(since) < quietFor {
+			return errors.New("no alert fires, but not for long enough")
+		}
+		return nil
+	})
+}
+
+func (r *run) settled(ctx context.Context) error {
+	active, err := r.Alerts.Active(ctx)
+	if err != nil {
+		return err
+	}
+	if len(active) > 0 {
+		return fmt.Errorf("alert %s is already firing", active[0].Name)
+	}
+	for _, o := range r.Plan.Objectives {
+		query := slo.Presence(o)
+		if vector, err := r.Metrics.Vector(ctx, query, time.Now()); err != nil || len(vector) == 0 {
+			return errors.Join(fmt.Errorf("objective %s has no data for %s", o.Name, query), err)
 		}
 	}
 	return nil

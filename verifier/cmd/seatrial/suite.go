@@ -32,7 +32,7 @@ type suiteFlags struct {
 
 func (f *suiteFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.tags, "tags", "", `scenarios to take, as a godog tag expression, for example "@smoke" or "@nats && ~@slow"`)
+	fl.StringVar(&f.tags, "tags", "", `scenarios to take, as a godog tag expression, for example "@smoke", "@nats && ~@network" or "@api,@worker" (a comma is an or)`)
 	fl.Int64Var(&f.seed, "seed", 1, "seed of victims, payloads and the network's randomness")
 	fl.StringVar(&f.target, "target", "local", "where the system runs: local")
 	fl.StringVar(&f.featuresDir, "features", "", "folder of *.feature files (default: those built in)")
