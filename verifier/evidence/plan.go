@@ -78,6 +78,8 @@ const (
 	RefusedNeverDone = "refused-never-done"
 	UnknownAtMost    = "unknown-at-most-once"
 	DoneWithin       = "done-within"
+	// NothingUnasked is judged always, whether a plan says so or not.
+	NothingUnasked = "nothing-unasked"
 )
 
 // GuaranteePlan asks for a Guarantee; Within is for DoneWithin.
@@ -114,7 +116,7 @@ type Record struct {
 
 	Alerts     []SeenAlert       `json:"alerts,omitempty"`
 	Objectives []MeasuredWindow  `json:"objectives,omitempty"`
-	Held       string            `json:"held,omitempty"` // why the system's tasks could not be read, "" if they could
+	Held       string            `json:"held,omitempty"` // why the system's tasks could not all be read, "" if they could
 	Versions   map[string]string `json:"versions,omitempty"`
 }
 

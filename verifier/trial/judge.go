@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	l := readLedger(dir, &plan, &rec)
 	s := scenario(&plan, &rec, dir)
 	s.tally(l)
-	for _, g := range plan.Guarantees {
+	for _, g := range append(plan.Guarantees, evidence.GuaranteePlan{Name: evidence.NothingUnasked}) {
 		s.Guarantees = append(s.Guarantees, judgeGuarantee(g, l, &rec))
 	}
 	for _, o := range plan.Objectives {
@@ -194,6 +195,7 @@ func (l *ledger) hold(line *heldLine) error {
 func (s *judged) tally(l *ledger) {
 	sum := l.Summary()
 	s.Ops, s.Accepted, s.Refused, s.Unknown = sum.Ops, sum.Accepted, sum.Refused, sum.Unknown
+	s.UnknownDone, s.Dead, s.Phantoms = sum.UnknownDone, sum.Dead, sum.Phantoms
 	s.Completed, s.Lost, s.Duplicated, s.RefusedButDone = sum.Completed, sum.Lost, sum.Duplicated, sum.RefusedButDone
 	s.Latency = l.latency
 }
@@ -209,6 +211,8 @@ func judgeGuarantee(g evidence.GuaranteePlan, l *ledger, rec *evidence.Record) e
 		f = check.UnknownAtMostOnce(l.Ledger)
 	case evidence.DoneWithin:
 		f = check.DoneWithin(l.Ledger, recoveredAt(l, rec), time.Duration(g.Within))
+	case evidence.NothingUnasked:
+		f = check.NoPhantoms(l.Ledger)
 	default:
 		f = check.Finding{Name: g.Name, Verdict: verdict.Unsure("unknown guarantee %q: the Evidence is from another version", g.Name)}
 	}
@@ -286,6 +290,7 @@ func markers(rec *evidence.Record) []evidence.Marker {
 			all = append(all, evidence.Marker{Name: "resolved " + a.Name, At: *a.ResolvedAt})
 		}
 	}
+	slices.SortStableFunc(all, func(a, b evidence.Marker) int { return a.At.Compare(b.At) })
 	return all
 }
 

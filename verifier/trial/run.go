@@ -340,7 +340,7 @@ func (r *run) closeLoad(parent context.Context) error {
 		r.rec.AskedRate, r.rec.AchievedRate = s.AskedRate, s.AchievedRate
 	}
 	r.rec.Mark(time.Now(), "load stopped")
-	r.drain(ctx, parent.Err() != nil)
+	errs = append(errs, r.drain(ctx, parent.Err() != nil))
 	if err := r.Load.Save(ctx, r.Dir); err != nil {
 		errs = append(errs, unfit("save the History: %w", err))
 	}
@@ -356,7 +356,8 @@ func (r *run) closeLoad(parent context.Context) error {
 }
 
 // drain waits for an empty queue; interrupted, it gives it five seconds only.
-func (r *run) drain(ctx context.Context, hurry bool) {
+// What is still in the queue is neither done nor lost.
+func (r *run) drain(ctx context.Context, hurry bool) error {
 	limit := drainWithin
 	if hurry {
 		limit = 5 * time.Second
@@ -369,9 +370,17 @@ func (r *run) drain(ctx context.Context, hurry bool) {
 		r.tick(ctx, "drain", 0)
 		return err
 	}
-	if until(ctx, limit, empty) == nil && r.rec.DrainedAt.IsZero() {
+	err := until(ctx, limit, empty)
+	switch {
+	case err == nil && r.rec.DrainedAt.IsZero():
 		r.rec.DrainedAt = time.Now()
+	case err != nil:
+		r.rec.Held = fmt.Sprintf("asked before the queue was empty: %v", err)
 	}
+	if err != nil && !hurry {
+		return broken("the queue did not drain: %w", err)
+	}
+	return nil
 }
 
 // saveHeld writes what the system holds; that it could not is for the judge to weigh.
@@ -388,7 +397,7 @@ func (r *run) saveHeld(ctx context.Context) {
 		return errors.Join(r.System.Held(ctx, header.Prefix+"-", f), f.Close())
 	}()
 	if err != nil {
-		r.rec.Held = fmt.Sprintf("read what the system holds: %v", err)
+		r.rec.Held = fmt.Sprintf("not readable: %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@
 package pod
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -245,9 +246,16 @@ func (p *Pod) Release() error {
 	return errors.Join(errs...)
 }
 
+// aliveAfter is how long an injected process must live to count as injected: a
+// wrong program or argument ends it sooner.
+const aliveAfter = 200 * time.Millisecond
+
 // Inject starts a further process in the pod's network and cgroup; it ends
-// when the returned function is called.
+// when the returned function is called. A process that ends at once is an
+// error that quotes what it printed.
 func (p *Pod) Inject(cmd *exec.Cmd) (stop func(), err error) {
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := p.spawn(cmd); err != nil {
 		return nil, fmt.Errorf("pod %s: %w", p.Name, err)
 	}
@@ -256,13 +264,20 @@ func (p *Pod) Inject(cmd *exec.Cmd) (stop func(), err error) {
 	p.mu.Unlock()
 	done := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(done) }()
-	return func() {
+	stop = func() {
 		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
 		<-done
 		p.mu.Lock()
 		p.extra = slices.DeleteFunc(p.extra, func(e *exec.Cmd) bool { return e == cmd })
 		p.mu.Unlock()
-	}, nil
+	}
+	select {
+	case <-done:
+		stop()
+		return nil, fmt.Errorf("pod %s: %s ended at once: %s: %.300s", p.Name, cmd.Path, cmd.ProcessState, output.String())
+	case <-time.After(aliveAfter):
+		return stop, nil
+	}
 }
 
 // Held says whether the pod is kept down on purpose.

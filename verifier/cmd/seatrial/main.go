@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"seatrial/deploy/local/stress"
 	"seatrial/loadgen/load"
 	"seatrial/verifier/verdict"
 )
@@ -69,8 +70,16 @@ Exit status: 0 all pass, 1 some fail, 2 wrong usage or a broken testbed,
 	}
 	root.AddCommand(newRunCommand(), newListCommand(), newReplayCommand(), newReportCommand(),
 		newUpCommand(), newServeCommand(), newStatusCommand(), newLogsCommand(), newExecCommand(), newDownCommand(),
-		load.NewCommand(), newBenchCommand())
+		load.NewCommand(), newBenchCommand(), newStressorCommand())
 	return root
+}
+
+// newStressorCommand is what a StressChaos runs inside a pod.
+func newStressorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: stress.Command, Hidden: true, Args: cobra.ExactArgs(3),
+		RunE: func(_ *cobra.Command, args []string) error { return stress.Run(args) },
+	}
 }
 
 // exitOf is the exit status for a verdict.
