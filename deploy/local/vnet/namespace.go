@@ -56,6 +56,7 @@ func newNamespace(addr, mask uint32) (ns namespace, tun int, err error) {
 			return
 		}
 		quiet()
+		plain()
 		if tun, err = openTUN(); err != nil {
 			return
 		}
@@ -91,6 +92,13 @@ func quiet() {
 	for _, who := range []string{"all", "default"} {
 		os.WriteFile("/proc/sys/net/ipv6/conf/"+who+"/disable_ipv6", []byte("1"), 0)
 	}
+}
+
+// plain makes TCP behave as on most machines, whatever this one's taste: with
+// BBR, say, a loss would hardly slow anything. A kernel without CUBIC keeps
+// what it has.
+func plain() {
+	os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("cubic"), 0)
 }
 
 // openTUN makes the device in the thread's namespace. The device goes when the

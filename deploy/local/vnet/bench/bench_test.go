@@ -72,7 +72,7 @@ func TestParseCSV(t *testing.T) {
 	}
 }
 
-func TestResultIsTheMedianOfPairs(t *testing.T) {
+func TestResultIsTheLessFlatteringRatio(t *testing.T) {
 	figure := func(rps float64, p50 time.Duration) Figure { return Figure{PerSecond: rps, P50: p50, Mean: p50} }
 	var r Result
 	r.add("SET", 50, []row{
@@ -82,6 +82,19 @@ func TestResultIsTheMedianOfPairs(t *testing.T) {
 	})
 	r.add("SET", 1, []row{{loopback: figure(50, 20), across: figure(40, 27)}})
 	r.finish()
+	if c := r.Comparisons[0]; c.Ratio != 0.8 || c.PeakRatio != 0.8 {
+		t.Errorf("ratio %v and peak ratio %v, want 0.8", c.Ratio, c.PeakRatio)
+	}
+	var busy Result
+	busy.add("SET", 50, []row{
+		{loopback: figure(100, 10), across: figure(60, 10)},
+		{loopback: figure(10, 10), across: figure(20, 10)},
+		{loopback: figure(10, 10), across: figure(20, 10)},
+	})
+	busy.finish()
+	if busy.Ratio != 0.6 {
+		t.Errorf("on a busy machine the ratio is %v, want 0.6, the peak's", busy.Ratio)
+	}
 	if r.Ratio != 0.8 || r.AddedP50 != 7 {
 		t.Errorf("ratio %v and added p50 %v, want 0.8 and 7ns", r.Ratio, r.AddedP50)
 	}
