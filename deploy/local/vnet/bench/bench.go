@@ -37,7 +37,7 @@ type Config struct {
 // Figure is what valkey-benchmark said, as the median of the rounds.
 type Figure struct {
 	PerSecond float64       // requests a second
-	Mean      time.Duration // of a request
+	Mean      time.Duration // of a request: clients that always wait, over PerSecond
 	P50, P99  time.Duration // in steps of the benchmark's histogram, 8 µs
 }
 
@@ -66,6 +66,8 @@ type Result struct {
 	// the other way round.)
 	Ratio    float64
 	AddedP50 time.Duration
+	// AddedMean is the same of the means, which are not rounded to 8 µs.
+	AddedMean time.Duration
 }
 
 var (
@@ -179,7 +181,11 @@ func compare(ctx context.Context, cfg Config, server, client *vnet.Port, clients
 		return fmt.Errorf("%s measured %d tests on loopback, %d through the switch", cfg.Benchmark, len(loopback.got), len(across.got))
 	}
 	for i, m := range loopback.got {
-		rows[m.test] = append(rows[m.test], row{m.Figure, across.got[i].Figure})
+		r := row{m.Figure, across.got[i].Figure}
+		for _, f := range []*Figure{&r.loopback, &r.across} {
+			f.Mean = time.Duration(float64(clients) / f.PerSecond * float64(time.Second))
+		}
+		rows[m.test] = append(rows[m.test], r)
 	}
 	return nil
 }
@@ -223,7 +229,7 @@ func parseCSV(b []byte) ([]measured, error) {
 			}
 		}
 		ms := func(v float64) time.Duration { return time.Duration(v * float64(time.Millisecond)) }
-		all = append(all, measured{line[0], Figure{PerSecond: values[0], Mean: ms(values[1]), P50: ms(values[3]), P99: ms(values[5])}})
+		all = append(all, measured{line[0], Figure{PerSecond: values[0], P50: ms(values[3]), P99: ms(values[5])}})
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("the benchmark measured nothing: %q", b)
@@ -269,6 +275,7 @@ func (r *Result) finish() {
 	for _, c := range r.Comparisons {
 		if c.Clients == 1 {
 			r.AddedP50 += c.AddedP50
+			r.AddedMean += c.AddedMean
 			one++
 		} else {
 			r.Ratio += min(c.Ratio, c.PeakRatio)
@@ -277,6 +284,7 @@ func (r *Result) finish() {
 	}
 	r.Ratio /= float64(max(1, many))
 	r.AddedP50 /= time.Duration(max(1, one))
+	r.AddedMean /= time.Duration(max(1, one))
 }
 
 // String is a table.
@@ -285,8 +293,8 @@ func (r Result) String() string {
 	fmt.Fprintf(&b, "%-18s %12s %12s %7s %7s %12s %12s %10s %11s\n", "", "loopback/s", "switch/s", "ratio", "peak", "p50 loopback", "p50 switch", "added p50", "added mean")
 	for _, c := range r.Comparisons {
 		fmt.Fprintf(&b, "%-18s %12.0f %12.0f %7.3f %7.3f %12v %12v %10v %11v\n",
-			fmt.Sprintf("%s, %d clients", c.Test, c.Clients), c.Loopback.PerSecond, c.Switch.PerSecond, c.Ratio, c.PeakRatio, c.Loopback.P50, c.Switch.P50, c.AddedP50, c.AddedMean)
+			fmt.Sprintf("%s, %d clients", c.Test, c.Clients), c.Loopback.PerSecond, c.Switch.PerSecond, c.Ratio, c.PeakRatio, c.Loopback.P50, c.Switch.P50, c.AddedP50, c.AddedMean.Round(100*time.Nanosecond))
 	}
-	fmt.Fprintf(&b, "ratio with 50 clients %.3f, added p50 with 1 client %v\n", r.Ratio, r.AddedP50)
+	fmt.Fprintf(&b, "ratio with 50 clients %.3f, added p50 with 1 client %v (mean %v)\n", r.Ratio, r.AddedP50, r.AddedMean.Round(100*time.Nanosecond))
 	return b.String()
 }
