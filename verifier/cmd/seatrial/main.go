@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"seatrial/deploy/local/confine"
 	"seatrial/deploy/local/stress"
 	"seatrial/loadgen/load"
 	"seatrial/verifier/verdict"
@@ -70,7 +71,7 @@ Exit status: 0 all pass, 1 some fail, 2 wrong usage or a broken testbed,
 	}
 	root.AddCommand(newRunCommand(), newListCommand(), newReplayCommand(), newReportCommand(),
 		newUpCommand(), newServeCommand(), newStatusCommand(), newLogsCommand(), newExecCommand(), newDownCommand(),
-		load.NewCommand(), newBenchCommand(), newStressorCommand())
+		load.NewCommand(), newBenchCommand(), newStressorCommand(), newFinishCommand())
 	return root
 }
 
@@ -79,6 +80,14 @@ func newStressorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: stress.Command, Hidden: true, Args: cobra.ExactArgs(3),
 		RunE: func(_ *cobra.Command, args []string) error { return stress.Run(args) },
+	}
+}
+
+// newFinishCommand is what a testbed becomes that must end at once.
+func newFinishCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: confine.FinishCommand, Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return confine.Finish(args) },
 	}
 }
 

@@ -64,25 +64,33 @@ func confined(cmd *cobra.Command, name string, f func(ctx context.Context, name 
 		}
 		return nil
 	}
-	if err := confine.Enter(); err != nil {
+	interrupts, err := confine.Enter()
+	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible(cmd.Context(), cmd.ErrOrStderr())
+	ctx, stop := interruptible(cmd.Context(), interrupts, cmd.ErrOrStderr())
 	defer stop()
 	return f(ctx, confine.Inside())
 }
 
-// interruptible ends ctx at the first interrupt, for an orderly end; a second
-// one ends everything at once.
-func interruptible(ctx context.Context, stderr io.Writer) (context.Context, func()) {
+// interruptible ends ctx at the first interrupt, the keeper's or one sent
+// straight to this process, for an orderly end; a second one ends everything at
+// once.
+func interruptible(ctx context.Context, interrupts <-chan struct{}, stderr io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	wait := func() {
+		select {
+		case <-signals:
+		case <-interrupts:
+		}
+	}
 	go func() {
-		<-signals
+		wait()
 		fmt.Fprintln(stderr, "\ninterrupted: recovering the fault and closing the Evidence (again: end at once)")
 		cancel()
-		<-signals
+		wait()
 		confine.Scuttle(130)
 	}()
 	return ctx, func() { signal.Stop(signals); cancel() }
