@@ -15,6 +15,11 @@ const (
 	// proofLasts is for how long one stored message proves that the next one
 	// will be stored too: long enough to ride over the election of a leader.
 	proofLasts = 2 * time.Second
+	// leaveAfter is for how long nothing could be stored before the fault is
+	// looked for in the server at hand, and leaveEvery how long each of the
+	// others is given.
+	leaveAfter = 3 * time.Second
+	leaveEvery = 3 * time.Second
 )
 
 // Gate knows whether a Task can really be accepted, because something was
@@ -37,8 +42,11 @@ func (g *Gate) Open() bool { return g.age() < proofLasts }
 
 func (g *Gate) age() time.Duration { return time.Since(time.Unix(0, g.stored.Load())) }
 
-// Watch probes until ctx ends, unless Tasks prove the same meanwhile.
-func (g *Gate) Watch(ctx context.Context, probe func(context.Context) error) {
+// Watch probes until ctx ends, unless Tasks prove the same meanwhile. While
+// nothing can be stored it calls elsewhere now and then: a server that is cut
+// off from its peers goes on to serve its clients, and looks well to them.
+func (g *Gate) Watch(ctx context.Context, probe func(context.Context) error, elsewhere func()) {
+	left := time.Now()
 	for wasOpen := false; ; {
 		if g.age() >= probeEvery {
 			one, cancel := context.WithTimeout(ctx, probeWait)
@@ -46,6 +54,10 @@ func (g *Gate) Watch(ctx context.Context, probe func(context.Context) error) {
 				g.Passed()
 			}
 			cancel()
+		}
+		if g.age() > leaveAfter && time.Since(left) > leaveEvery {
+			elsewhere()
+			left = time.Now()
 		}
 		open, wait := g.Open(), probeEvery
 		if !open {

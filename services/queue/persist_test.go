@@ -64,7 +64,7 @@ func TestGate(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		g := NewGate(quiet())
 		var down atomic.Bool
-		var probes atomic.Int64
+		var probes, moves atomic.Int64
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -75,7 +75,7 @@ func TestGate(t *testing.T) {
 					return ctx.Err()
 				}
 				return nil
-			})
+			}, func() { moves.Add(1) })
 		}()
 		step := func(d time.Duration, want bool, when string) {
 			t.Helper()
@@ -90,12 +90,18 @@ func TestGate(t *testing.T) {
 		}
 		step(10*time.Millisecond, true, "after the first probe")
 		step(time.Minute, true, "while probes pass")
+		if moves.Load() != 0 {
+			t.Error("left a server that stored everything")
+		}
 		down.Store(true)
 		step(time.Second, true, "during an election")
 		step(2*time.Second, false, "when nothing was stored for long")
 		g.Passed()
 		step(0, true, "when a task was stored")
 		step(5*time.Second, false, "when that was long ago")
+		if n := moves.Load(); n != 1 {
+			t.Errorf("%d other servers tried in the five seconds after the last proof, want 1", n)
+		}
 		down.Store(false)
 		step(1500*time.Millisecond, true, "soon after recovery")
 		before := probes.Load()

@@ -225,7 +225,12 @@ func (q *Queue) Persist(ctx context.Context, do func(context.Context) error) err
 	// A request that arrives during an election, or while another one for the
 	// same new stream is in progress, gets no answer at all: so the first
 	// attempts are short. A slow cluster gets more time later.
+	left := time.Now()
 	for patience := 500 * time.Millisecond; ; patience = min(2*patience, 5*time.Second) {
+		if time.Since(left) > leaveAfter {
+			q.Elsewhere()
+			left = time.Now()
+		}
 		attempt, cancel := context.WithTimeout(ctx, patience)
 		err := do(attempt)
 		cancel()
@@ -236,6 +241,17 @@ func (q *Queue) Persist(ctx context.Context, do func(context.Context) error) err
 		if !pause(ctx, 150*time.Millisecond) {
 			return errors.Join(ctx.Err(), err)
 		}
+	}
+}
+
+// Elsewhere leaves the connected server for another one. A server that is cut
+// off from its peers can neither store nor deliver, and its clients cannot see
+// why. It does nothing while there is no connection: the next one is chosen
+// anyway.
+func (q *Queue) Elsewhere() {
+	if q.conn.IsConnected() {
+		q.log.Info("nothing goes through this server, so try another one", "server", q.conn.ConnectedUrlRedacted())
+		_ = q.conn.ForceReconnect() // fails only once the connection is closed for good
 	}
 }
 

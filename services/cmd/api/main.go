@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		// Nothing can be accepted before there is a stream to accept it.
 		if q.Persist(serving, q.Ensure) == nil {
 			background.Go(func() { showState(serving, q, a) })
-			gate.Watch(serving, q.Probe)
+			gate.Watch(serving, q.Probe, q.Elsewhere)
 		}
 	})
 	background.Go(func() { telemetry.NewDependency(registry, "nats", q.Ping).Run(serving) })
