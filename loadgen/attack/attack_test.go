@@ -251,7 +251,7 @@ func TestFailuresAreClassified(t *testing.T) {
 		{name: "reset", handler: reset, outcome: history.Unknown, cause: "connection reset"},
 		{name: "closed", handler: closeSilently, outcome: history.Unknown, cause: "connection closed"},
 		{name: "answer cut", handler: cut, outcome: history.Unknown, cause: "answer cut: connection closed"},
-		{name: "redirect", handler: http.RedirectHandler("/x", 307).ServeHTTP, outcome: history.Unknown, code: 307},
+		{name: "redirect", handler: http.RedirectHandler("/x", http.StatusTemporaryRedirect).ServeHTTP, outcome: history.Unknown, code: 307},
 		{name: "accepted", handler: accept, outcome: history.Accepted, code: 202},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"seatrial/services/task"
 )
 
-// hang is a server that never answers.
-var hang = errors.New("hang")
+// errHang is a server that never answers.
+var errHang = errors.New("errHang")
 
 func TestPersistOutcome(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -23,12 +23,12 @@ func TestPersistOutcome(t *testing.T) {
 	}{
 		"acknowledged at once":        {answers: []error{nil}},
 		"after an election":           {answers: []error{nats.ErrNoResponders, nats.ErrNoResponders, nil}},
-		"after a lost acknowledgment": {answers: []error{hang, nil}},
+		"after a lost acknowledgment": {answers: []error{errHang, nil}},
 		"after no connection":         {answers: []error{nats.ErrReconnectBufExceeded, nil}},
 		"nobody listens":              {answers: []error{nats.ErrNoResponders}, want: task.ErrRefused},
 		"never connected":             {answers: []error{nats.ErrReconnectBufExceeded}, want: task.ErrRefused},
-		"nobody answers":              {answers: []error{hang}, want: task.ErrUnknown},
-		"one attempt hung":            {answers: []error{nats.ErrNoResponders, hang, nats.ErrNoResponders}, want: task.ErrUnknown},
+		"nobody answers":              {answers: []error{errHang}, want: task.ErrUnknown},
+		"one attempt hung":            {answers: []error{nats.ErrNoResponders, errHang, nats.ErrNoResponders}, want: task.ErrUnknown},
 		"cut after it was sent":       {answers: []error{nats.ErrDisconnected, nats.ErrReconnectBufExceeded}, want: task.ErrUnknown},
 		"an answer we do not know":    {answers: []error{errors.New("10158"), nats.ErrNoResponders}, want: task.ErrUnknown},
 	} {
@@ -40,7 +40,7 @@ func TestPersistOutcome(t *testing.T) {
 				err := persist(ctx, func(ctx context.Context) error {
 					answer := tc.answers[min(n, len(tc.answers)-1)]
 					n++
-					if answer == hang {
+					if answer == errHang {
 						<-ctx.Done()
 						return ctx.Err()
 					}
