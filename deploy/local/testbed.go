@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"seatrial/deploy"
 	"seatrial/deploy/local/chaos"
@@ -126,6 +127,9 @@ func Up(ctx context.Context, cfg Config, say func(string)) (t *Testbed, err erro
 			t = nil
 		}
 	}()
+	if err := errors.Join(roomFor(cfg.State), tunDevice()); err != nil {
+		return t, err
+	}
 	if err := t.files(); err != nil {
 		return t, err
 	}
@@ -145,6 +149,32 @@ func Up(ctx context.Context, cfg Config, say func(string)) (t *Testbed, err erro
 	}
 	say("ready")
 	return t, nil
+}
+
+// leastRoom is what the servers' data need at the least: three NATS servers
+// and three Valkey servers keep every task of a run on disk.
+const leastRoom = 256 << 20 // bytes
+
+// roomFor refuses a disk on which the servers would soon end, each with an
+// error of its own.
+func roomFor(dir string) error {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(dir, &disk); err != nil {
+		return fmt.Errorf("look for room in %s: %w", dir, err)
+	}
+	if free := disk.Bavail * uint64(disk.Bsize); free < leastRoom {
+		return fmt.Errorf("no room for the servers' data: %s has %d MiB free, and %d MiB are needed; SEATRIAL_STATE names another folder", dir, free>>20, leastRoom>>20)
+	}
+	return nil
+}
+
+// tunDevice says what to do where the kernel or a container hides TUN devices.
+func tunDevice() error {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("the pods' network needs TUN devices: %w (`modprobe tun`, or give the container /dev/net/tun)", err)
+	}
+	return f.Close()
 }
 
 // files writes scripts and configuration into the state folder.

@@ -64,6 +64,9 @@ func confined(cmd *cobra.Command, name string, f func(ctx context.Context, name 
 		}
 		return nil
 	}
+	// Who reads the output may leave, as `up` does and `head` does; that ends no
+	// trial. (Ignoring the signal would be inherited by the servers.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	interrupts, err := confine.Enter()
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -66,7 +67,7 @@ func newUpCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := cfg.Validate(); err != nil {
+			if err := errors.Join(cfg.Validate(), f.portsFree()); err != nil {
 				return err
 			}
 			if err := startServer(cmd.OutOrStdout()); err != nil {
@@ -77,6 +78,21 @@ func newUpCommand() *cobra.Command {
 	}
 	f.register(cmd)
 	return cmd
+}
+
+// portsFree names every port that is taken, before anything is started. The
+// server finds out again when it opens them.
+func (f *upFlags) portsFree() error {
+	var taken []error
+	for _, port := range []int{f.apiPort, f.prometheusPort, f.alertmanagerPort} {
+		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			taken = append(taken, fmt.Errorf("port %d: %w; choose others with --api-port, --prometheus-port and --alertmanager-port, 0 for any free one", port, err))
+			continue
+		}
+		l.Close()
+	}
+	return errors.Join(taken...)
 }
 
 // readyLine is what a testbed's server prints when all of it is ready.
@@ -101,10 +117,20 @@ func startServer(out io.Writer) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the testbed: %w", err)
 	}
+	// The server is in a session of its own: a Ctrl-C is only heard here.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer close(signals)
+	defer signal.Stop(signals)
+	go func() {
+		for s := range signals {
+			_ = cmd.Process.Signal(s)
+		}
+	}()
 	lines := bufio.NewScanner(output)
 	for lines.Scan() {
 		if lines.Text() == readyLine {
-			return cmd.Process.Release()
+			return nil // it stays when this process ends
 		}
 		fmt.Fprintln(out, lines.Text())
 	}
@@ -122,7 +148,6 @@ func newServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: serveCommand, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			signal.Ignore(syscall.SIGPIPE) // `up` reads the output only until the testbed is ready
 			return confined(cmd, f.name, func(ctx context.Context, name string) error {
 				return f.serve(ctx, name, cmd.OutOrStdout())
 			})
@@ -161,7 +186,7 @@ func (f *upFlags) serve(ctx context.Context, name string, out io.Writer) error {
 	}
 	listener, err := net.Listen("unix", socket(name))
 	if err != nil {
-		return fmt.Errorf("open the control socket: %w", err)
+		return fmt.Errorf("open the control socket %s: %w", socket(name), err)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -176,7 +201,9 @@ func (f *upFlags) serve(ctx context.Context, name string, out io.Writer) error {
 	mux.HandleFunc("POST /down", func(http.ResponseWriter, *http.Request) { stop() })
 	server := &http.Server{Handler: mux}
 	go func() { _ = server.Serve(listener) }()
-	fmt.Fprintln(out, readyLine)
+	if _, err := fmt.Fprintln(out, readyLine); err != nil {
+		return fmt.Errorf("nobody waits for the testbed any more: %w", err)
+	}
 	<-ctx.Done()
 	return server.Close()
 }
@@ -184,9 +211,16 @@ func (f *upFlags) serve(ctx context.Context, name string, out io.Writer) error {
 // connect returns a client of the testbed called name. A testbed that is not up is
 // an error that says how to start it.
 func connect(name string) (*http.Client, error) {
-	if _, err := os.Stat(socket(name)); err != nil {
+	conn, err := net.Dial("unix", socket(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("no testbed called %q is up: start it with `seatrial up`", name)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("the testbed called %q was killed; the next start removes what is left of it", name)
+	case err != nil:
+		return nil, fmt.Errorf("ask testbed %s: %w", name, err)
 	}
+	conn.Close()
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket(name))
 	}
@@ -404,6 +438,10 @@ func newDownCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "down", Short: "take the testbed down and leave nothing of it", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if slices.Contains(confine.Sweep(), name) {
+				fmt.Fprintf(cmd.OutOrStdout(), "testbed %s had been killed; what was left of it is removed\n", name)
+				return nil
+			}
 			client, err := connect(name)
 			if err != nil {
 				return err
