@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -22,15 +23,19 @@ import (
 
 // Judge judges a trial's Evidence, from its files alone, and writes its
 // verdict.json. The error is for Evidence that cannot be judged at all: a
-// missing or unreadable plan or record. A History that is missing, cut or
-// foreign is for the verdict to say.
+// missing or unreadable plan, an unreadable record. A record that is missing,
+// because the trial was killed, and a History that is missing, cut or foreign
+// are for the verdict to say.
 func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	var plan evidence.Plan
 	var rec evidence.Record
 	if err := dir.Load(evidence.PlanFile, &plan); err != nil {
 		return nil, err
 	}
-	if err := dir.Load(evidence.RecordFile, &rec); err != nil {
+	switch err := dir.Load(evidence.RecordFile, &rec); {
+	case errors.Is(err, fs.ErrNotExist):
+		rec.Stopping = "the trial was killed before it could leave a record"
+	case err != nil:
 		return nil, err
 	}
 	l := readLedger(dir, &plan, &rec)

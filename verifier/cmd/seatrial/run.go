@@ -162,9 +162,13 @@ func (f *runFlags) run(ctx context.Context, name string, out io.Writer) error {
 		fmt.Fprintf(out, "  up %5.1f s  %s\n", time.Since(started).Seconds(), step)
 	})
 	if err != nil {
+		_ = os.Remove(dir) // nothing is in it
 		return fmt.Errorf("bring the testbed up: %w", err)
 	}
 	defer bed.Down()
+	if err := pointTo(dir); err != nil {
+		return err
+	}
 	s, err := wire(bed, dir, set)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -134,19 +135,33 @@ func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenari
 	return result, nil
 }
 
-// newRunDir makes the folder of a run below parent and points parent/latest to it.
+// newRunDir makes the folder of a run below parent.
 func newRunDir(parent string, seed int64, now time.Time) (string, error) {
-	name := fmt.Sprintf("%s-seed%d", now.UTC().Format("20060102-150405"), seed)
-	dir := filepath.Join(parent, name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return "", fmt.Errorf("make the report's folder: %w", err)
 	}
-	latest := filepath.Join(parent, "latest")
-	_ = os.Remove(latest)
-	if err := os.Symlink(name, latest); err != nil {
-		return "", fmt.Errorf("point to the newest report: %w", err)
+	name := fmt.Sprintf("%s-seed%d", now.UTC().Format("20060102-150405"), seed)
+	dir := filepath.Join(parent, name)
+	for n := 2; ; n++ { // another run may have begun in the same second
+		err := os.Mkdir(dir, 0o755)
+		if err == nil {
+			return dir, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("make the report's folder: %w", err)
+		}
+		dir = filepath.Join(parent, fmt.Sprintf("%s-%d", name, n))
 	}
-	return dir, nil
+}
+
+// pointTo lets "latest" beside the run's folder point to it.
+func pointTo(dir string) error {
+	latest := filepath.Join(filepath.Dir(dir), "latest")
+	_ = os.Remove(latest)
+	if err := os.Symlink(filepath.Base(dir), latest); err != nil {
+		return fmt.Errorf("point to the newest report: %w", err)
+	}
+	return nil
 }
 
 // finish joins the scenarios into the run's verdict and writes every report.
@@ -170,13 +185,22 @@ func finish(out io.Writer, dir string, r *evidence.Run) error {
 func newReplayCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "replay DIR", Short: "judge old Evidence again, offline", Args: cobra.ExactArgs(1),
-		Long: "replay judges the Evidence of a run (or of one trial) again, from its files alone,\nand writes the verdict and the reports anew.",
+		Long: "replay judges the Evidence of a run (or of one trial) again, from its files alone.\n" +
+			"It writes the run's verdict and reports anew, or the one trial's verdict.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := replay(args[0])
+			dir := filepath.Clean(args[0])
+			trials, err := evidence.Trials(dir)
 			if err != nil {
 				return err
 			}
-			if err := finish(cmd.OutOrStdout(), args[0], r); err != nil {
+			if trials[0] == evidence.Dir(dir) {
+				return replayTrial(cmd.OutOrStdout(), trials[0])
+			}
+			r, err := replay(dir, trials)
+			if err != nil {
+				return err
+			}
+			if err := finish(cmd.OutOrStdout(), dir, r); err != nil {
 				return err
 			}
 			return exitOf(r.Status)
@@ -184,18 +208,35 @@ func newReplayCommand() *cobra.Command {
 	}
 }
 
-// replay judges every trial below dir and keeps of the run's old verdict what
-// only the run could know.
-func replay(dir string) (*evidence.Run, error) {
-	trials, err := evidence.Trials(dir)
+// replayTrial judges one trial again. Its folder holds a trial's verdict, not a
+// run's, and gets no report.
+func replayTrial(out io.Writer, dir evidence.Dir) error {
+	s, err := trial.Judge(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r := &evidence.Run{Run: filepath.Base(dir)}
-	if old := filepath.Join(dir, evidence.VerdictFile); len(trials) > 1 || trials[0] != evidence.Dir(dir) {
-		if err := evidence.LoadJSON(old, r); err != nil && !os.IsNotExist(err) {
-			r = &evidence.Run{Run: filepath.Base(dir)} // a killed run has none yet
+	var plan evidence.Plan
+	if err := dir.Load(evidence.PlanFile, &plan); err != nil {
+		return err
+	}
+	report.Terminal(out, &evidence.Run{
+		Run: filepath.Base(string(dir)), Seed: plan.Seed, Target: plan.Target, Status: s.Status, Scenarios: []evidence.Scenario{*s},
+	})
+	fmt.Fprintf(out, "verdict: %s\n", dir.Path(evidence.VerdictFile))
+	return exitOf(s.Status)
+}
+
+// replay judges the trials of the run in dir and keeps of its old verdict what
+// only the run could know. A run that was killed has none; one that cannot be
+// read is about to be replaced anyway.
+func replay(dir string, trials []evidence.Dir) (*evidence.Run, error) {
+	r := &evidence.Run{}
+	if evidence.LoadJSON(filepath.Join(dir, evidence.VerdictFile), r) != nil || r.Run == "" {
+		var plan evidence.Plan
+		if err := trials[0].Load(evidence.PlanFile, &plan); err != nil {
+			return nil, err
 		}
+		r = &evidence.Run{Run: filepath.Base(dir), Seed: plan.Seed, Target: plan.Target, Versions: plan.Versions}
 	}
 	r.Scenarios = nil
 	for _, d := range trials {
@@ -209,6 +250,9 @@ func replay(dir string) (*evidence.Run, error) {
 		r.Scenarios = append(r.Scenarios, *s)
 	}
 	evidence.SortByStart(r.Scenarios)
+	if r.Started.IsZero() {
+		r.Started = r.Scenarios[0].Started
+	}
 	return r, nil
 }
 
@@ -216,6 +260,9 @@ func newReportCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "report DIR", Short: "write report.html, junit.xml and summary.md of a run anew", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := os.Stat(filepath.Join(args[0], evidence.PlanFile)); err == nil {
+				return fmt.Errorf("%s is the folder of one trial; the report is of a run: name the folder with %s", args[0], report.HTMLFile)
+			}
 			var r evidence.Run
 			if err := evidence.LoadJSON(filepath.Join(args[0], evidence.VerdictFile), &r); err != nil {
 				return err
