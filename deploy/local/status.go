@@ -6,11 +6,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"seatrial/deploy/local/pod"
+	"seatrial/deploy/local/vnet"
 )
 
 // PodStatus is what a pod is at this moment.
@@ -52,10 +57,51 @@ func (t *Testbed) Publish(ctx context.Context, api, prometheus, alertmanager int
 	return doors, nil
 }
 
+// Traffic is a table of what the switch has counted since the testbed came up,
+// a line a pair of addresses.
+func (t *Testbed) Traffic() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "from\tto\tpackets\tbytes\tdropped\trejected\tdelayed\tduplicated\tcorrupted\treordered\t")
+	for _, c := range t.net.Counters() {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", nameOr(c.FromName, c.From), nameOr(c.ToName, c.To),
+			c.Packets, c.Bytes, c.Dropped, c.Rejected, c.Delayed, c.Duplicated, c.Corrupted, c.Reordered)
+	}
+	_ = w.Flush() // to memory
+	return b.String()
+}
+
+func nameOr(name string, a netip.Addr) string {
+	if name == "" {
+		return a.String()
+	}
+	return name
+}
+
+// Capture writes what passes between two pods, or to and from one when the
+// other is "", as pcap to out until the returned function is called.
+func (t *Testbed) Capture(out io.Writer, one, other string) (stop func() error, err error) {
+	addrs := [2]netip.Addr{}
+	for i, name := range []string{one, other} {
+		if name == "" {
+			continue
+		}
+		n := slices.IndexFunc(t.pods, func(p *pod.Pod) bool { return p.Name == name })
+		if n < 0 {
+			return nil, fmt.Errorf("no pod is called %q", name)
+		}
+		addrs[i] = t.pods[n].Addr
+	}
+	return t.net.Capture(out, []vnet.Link{{From: addrs[0], To: addrs[1]}, {From: addrs[1], To: addrs[0]}})
+}
+
 // Logs copies what every container has logged since the last call into dir, a
-// file a container.
+// file a container, and the switch's counters.
 func (t *Testbed) Logs(_ context.Context, _ time.Time, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "network.txt"), []byte(t.Traffic()), 0o644); err != nil {
 		return err
 	}
 	for _, p := range t.pods {

@@ -30,12 +30,24 @@ const (
 	LogsDir      = "logs"
 )
 
+// trialsDir is where a run's folder has those of its trials.
+const trialsDir = "evidence"
+
 // Dir is a trial's folder.
 type Dir string
 
+// InRun returns the folder's place in its run's, wherever that may be.
+func (d Dir) InRun() string {
+	abs, err := filepath.Abs(string(d))
+	if err != nil {
+		abs = string(d)
+	}
+	return filepath.Join(trialsDir, filepath.Base(abs))
+}
+
 // New makes the folder of a trial called name below run.
 func New(run, name string) (Dir, error) {
-	dir := filepath.Join(run, "evidence", Slug(name))
+	dir := filepath.Join(run, trialsDir, Slug(name))
 	for n := 2; ; n++ {
 		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 			return "", fmt.Errorf("make evidence folder: %w", err)
@@ -47,7 +59,7 @@ func New(run, name string) (Dir, error) {
 		if !errors.Is(err, fs.ErrExist) {
 			return "", fmt.Errorf("make evidence folder: %w", err)
 		}
-		dir = filepath.Join(run, "evidence", fmt.Sprintf("%s-%d", Slug(name), n))
+		dir = filepath.Join(run, trialsDir, fmt.Sprintf("%s-%d", Slug(name), n))
 	}
 }
 
@@ -110,9 +122,9 @@ func Trials(dir string) ([]Dir, error) {
 	if _, err := os.Stat(filepath.Join(dir, PlanFile)); err == nil {
 		return []Dir{Dir(dir)}, nil
 	}
-	plans, _ := filepath.Glob(filepath.Join(dir, "evidence", "*", PlanFile))
+	plans, _ := filepath.Glob(filepath.Join(dir, trialsDir, "*", PlanFile))
 	if len(plans) == 0 {
-		return nil, fmt.Errorf("%s is not evidence: no %s in it, nor in %s", dir, PlanFile, filepath.Join(dir, "evidence", "*"))
+		return nil, fmt.Errorf("%s is not evidence: no %s in it, nor in %s", dir, PlanFile, filepath.Join(dir, trialsDir, "*"))
 	}
 	var dirs []Dir
 	for _, p := range plans {

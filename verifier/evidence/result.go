@@ -129,6 +129,7 @@ type Proof struct {
 	Result     string     `json:"result"` // confirmed, mismatch or inconclusive
 	Reason     string     `json:"reason,omitempty"`
 	InForceAt  *time.Time `json:"in_force_at,omitempty"`
+	Account    string     `json:"account,omitempty"` // what the injector itself counted
 }
 
 // Latency of accepted requests over the whole trial, in seconds: from the

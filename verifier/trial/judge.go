@@ -62,7 +62,7 @@ type judged struct{ evidence.Scenario }
 func scenario(plan *evidence.Plan, rec *evidence.Record, dir evidence.Dir) *judged {
 	return &judged{evidence.Scenario{
 		Name: plan.Name, Feature: plan.Feature, Tags: plan.Tags, Runbook: plan.Runbook,
-		Experiments: plan.Experiments, Started: rec.Started, Evidence: string(dir),
+		Experiments: plan.Experiments, Started: rec.Started, Evidence: dir.InRun(),
 		AskedRate: rec.AskedRate, AchievedRate: rec.AchievedRate,
 		InForce: inForce(plan, rec), Residue: rec.Residue,
 		Windows: rec.Windows, Markers: markers(rec), Proofs: rec.Proofs, Victims: rec.Victims,

@@ -244,8 +244,18 @@ func (r *run) recoverFaults(ctx context.Context) error {
 			errs = append(errs, unfit("recover %s: %w", l.exp.Name, err))
 			r.rec.Residue = fmt.Sprintf("%s: %v", l.exp.Name, err)
 		}
+		r.noteAccount(l)
 	}
 	return errors.Join(errs...)
+}
+
+// noteAccount puts the injector's own account beside the proof.
+func (r *run) noteAccount(l *life) {
+	for i := range r.rec.Proofs {
+		if r.rec.Proofs[i].Experiment == l.exp.Name {
+			r.rec.Proofs[i].Account = l.fault.Account()
+		}
+	}
 }
 
 // recovery waits until the system is whole and serves as promised, proves that

@@ -40,6 +40,9 @@ type Fault interface {
 	Inject(ctx context.Context) error
 	Recover(ctx context.Context) error
 	Residue(ctx context.Context) ([]string, error) // nil when nothing is left
+	// Account is what the injector itself counted, for the reader; "" if it
+	// counts nothing. It proves nothing.
+	Account() string
 }
 
 // Load is the load generator. One load runs at a time.

@@ -72,6 +72,8 @@ func (w *world) Versions() map[string]string                   { return map[stri
 func (w *world) Victims() []string { return []string{"worker-0"} }
 func (w *world) Manifest() []byte  { return []byte("kind: PodChaos\n") }
 
+func (w *world) Account() string { return "1 packet dropped" }
+
 func (w *world) Inject(context.Context) error {
 	w.note("inject")
 	w.injected = true

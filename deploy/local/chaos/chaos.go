@@ -48,6 +48,8 @@ type Fault struct {
 	ended  chan struct{} // closed when the clock of the fault has stopped
 	failed error         // what went wrong after Inject had returned
 	left   func() []string
+
+	counts func() string // nil where nothing is counted
 }
 
 // Prepare draws an experiment's victims from the seed and checks that all of it
@@ -185,6 +187,7 @@ func (e *Engine) networkChaos(f *Fault, chaos *v1alpha1.NetworkChaos) error {
 		if err != nil {
 			return nil, err
 		}
+		f.counts = func() string { return account(impaired.Counters()) }
 		return func() error { impaired.Remove(); return nil }, nil
 	}
 	f.left = func() (left []string) {
@@ -368,6 +371,14 @@ func (f *Fault) Recover(context.Context) error {
 		return nil
 	}
 	return f.failed
+}
+
+// Account is what the switch counted of the fault; "" for other faults.
+func (f *Fault) Account() string {
+	if f.counts == nil {
+		return ""
+	}
+	return f.counts()
 }
 
 // Residue says what is left of the fault.

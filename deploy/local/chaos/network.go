@@ -3,6 +3,8 @@
 package chaos
 
 import (
+	"fmt"
+
 	"seatrial/deploy/local/vnet"
 	"seatrial/experiments"
 )
@@ -33,4 +35,21 @@ func impairmentOf(n experiments.Netem) vnet.Impairment {
 		i.Partition = vnet.Drop
 	}
 	return i
+}
+
+// account puts the switch's counters of a fault into words.
+func account(c vnet.Counters) string {
+	text := fmt.Sprintf("%d packets met the fault", c.Packets)
+	for _, what := range []struct {
+		n    uint64
+		word string
+	}{
+		{c.Dropped, "dropped"}, {c.Rejected, "rejected"}, {c.Delayed, "delayed"}, {c.Duplicated, "duplicated"},
+		{c.Corrupted, "corrupted"}, {c.Reordered, "reordered"},
+	} {
+		if what.n > 0 {
+			text += fmt.Sprintf(", %d %s", what.n, what.word)
+		}
+	}
+	return text
 }

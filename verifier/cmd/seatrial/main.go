@@ -70,7 +70,8 @@ Exit status: 0 all pass, 1 some fail, 2 wrong usage or a broken testbed,
 3 some inconclusive and none failed.`,
 	}
 	root.AddCommand(newRunCommand(), newListCommand(), newReplayCommand(), newReportCommand(),
-		newUpCommand(), newServeCommand(), newStatusCommand(), newLogsCommand(), newExecCommand(), newDownCommand(),
+		newUpCommand(), newServeCommand(), newStatusCommand(), newLogsCommand(), newExecCommand(),
+		newTrafficCommand(), newCaptureCommand(), newDownCommand(),
 		load.NewCommand(), newBenchCommand(), newStressorCommand(), newFinishCommand())
 	return root
 }

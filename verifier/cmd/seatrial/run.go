@@ -184,9 +184,6 @@ func (f *runFlags) run(ctx context.Context, name string, out io.Writer) error {
 	defer log.Close()
 	results, runErr := suite.Run(ctx, log, s.trial)
 	for _, result := range results {
-		if result.Evidence, err = filepath.Rel(dir, result.Evidence); err != nil {
-			return err
-		}
 		r.Scenarios = append(r.Scenarios, *result)
 	}
 	r.Seconds = time.Since(started).Seconds()

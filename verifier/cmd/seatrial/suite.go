@@ -219,9 +219,14 @@ func replayTrial(out io.Writer, dir evidence.Dir) error {
 	if err := dir.Load(evidence.PlanFile, &plan); err != nil {
 		return err
 	}
-	report.Terminal(out, &evidence.Run{
+	r := &evidence.Run{
 		Run: filepath.Base(string(dir)), Seed: plan.Seed, Target: plan.Target, Status: s.Status, Scenarios: []evidence.Scenario{*s},
-	})
+	}
+	var rec evidence.Record
+	if dir.Load(evidence.RecordFile, &rec) == nil { // a killed trial has none
+		r.Seconds = rec.Stopped.Sub(rec.Started).Seconds()
+	}
+	report.Terminal(out, r)
 	fmt.Fprintf(out, "verdict: %s\n", dir.Path(evidence.VerdictFile))
 	return exitOf(s.Status)
 }
@@ -242,9 +247,6 @@ func replay(dir string, trials []evidence.Dir) (*evidence.Run, error) {
 	for _, d := range trials {
 		s, err := trial.Judge(d)
 		if err != nil {
-			return nil, err
-		}
-		if s.Evidence, err = filepath.Rel(dir, string(d)); err != nil {
 			return nil, err
 		}
 		r.Scenarios = append(r.Scenarios, *s)
