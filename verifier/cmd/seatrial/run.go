@@ -189,7 +189,7 @@ func (f *runFlags) run(ctx context.Context, name string, out io.Writer) error {
 	r.Seconds = time.Since(started).Seconds()
 	if len(r.Scenarios) > 0 {
 		if err := finish(out, dir, r); err != nil {
-			return err
+			return errors.Join(runErr, err)
 		}
 	}
 	switch {
