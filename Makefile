@@ -58,6 +58,14 @@ bench: root deps build ## measure what is promised; print the table, write repor
 	@mkdir -p reports
 	bin/seatrial bench --out reports/bench.json
 
+.PHONY: bench-cold
+bench-cold: root ## measure a fresh clone with empty caches up to a finished suite (20 minutes)
+	@.ci/cold
+
+.PHONY: kill-test
+kill-test: root deps build ## kill a trial at 50 random moments and look for what is left
+	SEATRIAL_KILLS=50 $(GO_TEST) -run Kill -v ./verifier/cmd/seatrial
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (10s) each
 	@.ci/fuzz $(FUZZTIME)
