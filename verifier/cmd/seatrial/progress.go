@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,7 +56,7 @@ func (p *progress) update(t trial.Progress) {
 		fmt.Fprintf(p.out, "\r\x1b[K%s", line)
 		return
 	}
-	fmt.Fprintln(p.out, line)
+	fmt.Fprintln(p.out, strings.TrimRight(line, " "))
 }
 
 func (p *progress) done(s *evidence.Scenario) {

@@ -36,6 +36,18 @@ func newRunCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use: "run", Short: "deploy a testbed, run the scenarios, judge them and write a report", Args: cobra.NoArgs,
+		Long: `run brings up a testbed of its own, holds a trial for each scenario, judges it from its
+Evidence, and takes the testbed down. Each run leaves a folder DIR/<time>-seed<seed>, and
+DIR/latest points to it: report.html, summary.md, junit.xml, verdict.json and evidence/.
+
+Ctrl-C recovers the fault, closes the Evidence and writes the report of what was run; a
+second Ctrl-C ends everything at once. Nothing stays behind either way.
+
+Exit status: 0 all pass, 1 some fail, 2 wrong usage, a broken testbed or an interrupt,
+3 some inconclusive and none failed.`,
+		Example: `  seatrial run --tags @smoke
+  seatrial run --tags "@nats && ~@network" --seed 7 --report /tmp/trials
+  seatrial run --binary nats-server=/opt/nats-server-2.10.22`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, _, _, err := f.suiteFlags.load(cmd.Context()); err != nil {
 				return err
@@ -47,7 +59,7 @@ func newRunCommand() *cobra.Command {
 	}
 	f.suiteFlags.register(cmd)
 	f.localFlags.register(cmd)
-	cmd.Flags().StringVar(&f.report, "report", "reports", "folder for the reports of runs")
+	cmd.Flags().StringVar(&f.report, "report", "reports", "folder `DIR` for the reports of runs, each in one of its own")
 	return cmd
 }
 
@@ -107,9 +119,10 @@ type localFlags struct {
 
 func (f *localFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.bin, "bin", "", "folder with api, worker, loadgen and nats-exporter (default: this program's own)")
-	fl.StringVar(&f.deps, "deps", "", "folder that `make deps` made (default: .deps beside the folder --bin)")
-	fl.StringToStringVar(&f.binaries, "binary", nil, "run another program for a server, for example --binary nats-server=/opt/nats-server-2.10.22")
+	fl.StringVar(&f.bin, "bin", "", "folder `DIR` with api, worker, loadgen and nats-exporter (default: this program's own)")
+	fl.StringVar(&f.deps, "deps", "", "folder `DIR` that make deps made (default: .deps beside the folder --bin)")
+	fl.StringToStringVar(&f.binaries, "binary", nil, "run another program, as `NAME=PATH`, for example nats-server=/opt/nats-server-2.10.22; may be repeated")
+	fl.Lookup("binary").DefValue = "" // else help shows an empty list as the default
 }
 
 // config fills in where the programs are.
@@ -152,12 +165,15 @@ func (f *runFlags) run(ctx context.Context, name string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.Validate(); err != nil {
+		return err // before a folder is made for nothing
+	}
 	started := time.Now()
 	dir, err := newRunDir(f.report, f.seed, started)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "run %s: %d scenarios on the local testbed\n", filepath.Base(dir), len(plans))
+	fmt.Fprintf(out, "run %s on the local testbed, scenarios: %d\n", filepath.Base(dir), len(plans))
 	bed, err := local.Up(ctx, cfg, func(step string) {
 		fmt.Fprintf(out, "  up %5.1f s  %s\n", time.Since(started).Seconds(), step)
 	})

@@ -33,12 +33,12 @@ type suiteFlags struct {
 
 func (f *suiteFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.tags, "tags", "", `scenarios to take, as a godog tag expression, for example "@smoke", "@nats && ~@network" or "@api,@worker" (a comma is an or)`)
-	fl.Int64Var(&f.seed, "seed", 1, "seed of victims, payloads and the network's randomness")
-	fl.StringVar(&f.target, "target", "local", "where the system runs: local")
-	fl.StringVar(&f.featuresDir, "features", "", "folder of *.feature files (default: those built in)")
-	fl.StringVar(&f.experimentsDir, "experiments", "", "folder of Chaos Mesh manifests (default: those built in)")
-	fl.StringVar(&f.runbooksDir, "runbooks", "", "folder of runbooks (default: those built in)")
+	fl.StringVar(&f.tags, "tags", "", "take the scenarios that match this `EXPRESSION`: \"@smoke\", \"@nats && ~@network\" (and, not), \"@api,@worker\" (or)")
+	fl.Int64Var(&f.seed, "seed", 1, "`NUMBER` that victims, payloads and the network's randomness are drawn from")
+	fl.StringVar(&f.target, "target", "local", "`TESTBED` where the system runs: local")
+	fl.StringVar(&f.featuresDir, "features", "", "folder `DIR` of *.feature files (default: those built in)")
+	fl.StringVar(&f.experimentsDir, "experiments", "", "folder `DIR` of Chaos Mesh manifests (default: those built in)")
+	fl.StringVar(&f.runbooksDir, "runbooks", "", "folder `DIR` of runbooks (default: those built in)")
 }
 
 // load reads features, experiments and runbooks, and finds every mistake in them.
@@ -46,20 +46,25 @@ func (f *suiteFlags) load(ctx context.Context) (steps.Suite, *experiments.Set, [
 	if f.target != "local" {
 		return steps.Suite{}, nil, nil, fmt.Errorf("unknown --target %q: this version knows local", f.target)
 	}
+	texts, err1 := folder("--features", f.featuresDir, features.Files)
+	books, err2 := folder("--runbooks", f.runbooksDir, runbooks.Files)
+	manifests, err3 := folder("--experiments", f.experimentsDir, nil)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return steps.Suite{}, nil, nil, err
+	}
 	set := experiments.Embedded()
-	if f.experimentsDir != "" {
+	if manifests != nil {
 		var err error
-		if set, err = experiments.Load(os.DirFS(f.experimentsDir)); err != nil {
+		if set, err = experiments.Load(manifests); err != nil {
 			return steps.Suite{}, nil, nil, err
 		}
 	}
-	books := folder(f.runbooksDir, runbooks.Files)
 	suite := steps.Suite{
-		Features: folder(f.featuresDir, features.Files), Tags: f.tags, Seed: f.seed, Target: f.target,
+		Features: texts, Tags: f.tags, Seed: f.seed, Target: f.target,
 		HasExperiment: func(name string) error { _, err := set.Get(name); return err },
 		HasRunbook: func(name string) error {
 			if _, err := fs.Stat(books, name+".md"); err != nil {
-				return fmt.Errorf("no runbook %s.md: %w", name, err)
+				return fmt.Errorf("tag @runbook:%s: there is no runbook %s.md", name, name)
 			}
 			return nil
 		},
@@ -68,11 +73,23 @@ func (f *suiteFlags) load(ctx context.Context) (steps.Suite, *experiments.Set, [
 	return suite, set, plans, err
 }
 
-func folder(dir string, builtin fs.FS) fs.FS {
+// folder is the directory that a flag names, or what is built in.
+func folder(flag, dir string, builtin fs.FS) (fs.FS, error) {
 	if dir == "" {
-		return builtin
+		return builtin, nil
 	}
-	return os.DirFS(dir)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("%s %s: there is no such folder", flag, dir)
+	}
+	return os.DirFS(dir), nil
+}
+
+// oneFolder asks for the folder of a run (or of one trial) in words that say what is missing.
+func oneFolder(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("%s wants one folder, got %d: name that of a run, such as reports/latest", cmd.Name(), len(args))
+	}
+	return nil
 }
 
 func newListCommand() *cobra.Command {
@@ -184,7 +201,7 @@ func finish(out io.Writer, dir string, r *evidence.Run) error {
 
 func newReplayCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "replay DIR", Short: "judge old Evidence again, offline", Args: cobra.ExactArgs(1),
+		Use: "replay DIR", Short: "judge old Evidence again, offline", Args: oneFolder,
 		Long: "replay judges the Evidence of a run (or of one trial) again, from its files alone.\n" +
 			"It writes the run's verdict and reports anew, or the one trial's verdict.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -260,7 +277,7 @@ func replay(dir string, trials []evidence.Dir) (*evidence.Run, error) {
 
 func newReportCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "report DIR", Short: "write report.html, junit.xml and summary.md of a run anew", Args: cobra.ExactArgs(1),
+		Use: "report DIR", Short: "write report.html, junit.xml and summary.md of a run anew", Args: oneFolder,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, err := os.Stat(filepath.Join(args[0], evidence.PlanFile)); err == nil {
 				return fmt.Errorf("%s is the folder of one trial; the report is of a run: name the folder with %s", args[0], report.HTMLFile)
