@@ -64,7 +64,7 @@ bench-cold: root ## measure a fresh clone with empty caches up to a finished sui
 
 .PHONY: kill-test
 kill-test: root deps build ## kill a trial at 50 random moments and look for what is left
-	SEATRIAL_KILLS=50 $(GO_TEST) -run Kill -v ./verifier/cmd/seatrial
+	SEATRIAL_KILLS=50 $(GO_TEST) -run KilledAtAnyMoment -v ./verifier/cmd/seatrial
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (10s) each
