@@ -82,7 +82,7 @@ func TestAgainstTheRealPrometheus(t *testing.T) {
 		}
 	})
 	t.Run("a string is no vector", func(t *testing.T) {
-		if got, err := c.Vector(t.Context(), `"x"`, now); err == nil || !strings.Contains(err.Error(), "want a vector") {
+		if got, err := c.Vector(t.Context(), `"x"`, now); err == nil || !strings.Contains(err.Error(), `query "x"`) {
 			t.Error(got, err)
 		}
 	})
