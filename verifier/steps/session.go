@@ -65,9 +65,17 @@ func (s Suite) Plans(ctx context.Context) ([]evidence.Plan, error) {
 	}
 	s.walk(ctx, io.Discard, begin, end, failed)
 	if len(mistakes) == 0 && len(plans) == 0 {
-		return nil, fmt.Errorf("%w the tags %q", ErrNothing, s.Tags)
+		return nil, s.nothing()
 	}
 	return plans, errors.Join(append(mistakes, sameNames(plans)...)...)
+}
+
+// nothing says why there is no scenario.
+func (s Suite) nothing() error {
+	if s.Tags == "" {
+		return fmt.Errorf("%w: the features hold none", ErrNothing)
+	}
+	return fmt.Errorf("%w the tags %q", ErrNothing, s.Tags)
 }
 
 // parse finds what is not Gherkin; godog itself would only print it. It tells
@@ -137,7 +145,7 @@ func (s Suite) Run(ctx context.Context, out io.Writer, run RunTrial) ([]*evidenc
 	}
 	s.walk(context.WithoutCancel(ctx), out, begin, func(*session, *godog.Scenario) {}, func(*godog.Scenario, string, error) {})
 	if len(results) == 0 && len(failures) == 0 {
-		failures = append(failures, fmt.Errorf("%w the tags %q", ErrNothing, s.Tags))
+		failures = append(failures, s.nothing())
 	}
 	return results, errors.Join(failures...)
 }
@@ -160,6 +168,7 @@ func (s Suite) walk(ctx context.Context, out io.Writer, begin func(*godog.Scenar
 					err = fmt.Errorf("undefined step %q: docs/features.md lists the sentences", st.Text)
 				}
 				if err != nil {
+					sessionOf(ctx).failed = true
 					failed(current, st.Text, err)
 				}
 				return ctx, nil

@@ -30,6 +30,7 @@ type session struct {
 	suite  Suite
 	plan   evidence.Plan
 	trial  func() (*evidence.Scenario, error) // nil in the planning walk
+	failed bool                               // a step was wrong, and those after it were skipped
 	result *evidence.Scenario
 	err    error
 }
@@ -62,6 +63,9 @@ func (s *session) check() (mistakes []error) {
 		if err := s.suite.HasRunbook(s.plan.Runbook); err != nil {
 			mistakes = append(mistakes, err)
 		}
+	}
+	if s.failed {
+		return mistakes // the skipped steps may have said what seems to be left out
 	}
 	if s.plan.Load.Rate <= 0 {
 		mistakes = append(mistakes, errors.New(`no load: say "Given a steady load of 250 tasks per second"`))

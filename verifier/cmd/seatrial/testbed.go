@@ -62,10 +62,13 @@ func newUpCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if _, err := connect(f.name); err == nil {
+				return fmt.Errorf("%w: %s (`seatrial status` shows it, `seatrial down` ends it)", confine.ErrTaken, f.name)
+			}
 			if err := errors.Join(cfg.Validate(), f.portsFree()); err != nil {
 				return err
 			}
-			if err := startServer(cmd.OutOrStdout()); err != nil {
+			if err := startServer(cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
 				return err
 			}
 			return printStatus(cmd.Context(), cmd.OutOrStdout(), f.name)
@@ -95,7 +98,7 @@ const readyLine = "seatrial testbed is ready"
 
 // startServer starts this command line again as a server in a session of its
 // own, and returns when it is ready or has failed.
-func startServer(out io.Writer) error {
+func startServer(stdout, stderr io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
@@ -104,11 +107,11 @@ func startServer(out io.Writer) error {
 	args[slices.Index(args, "up")] = serveCommand
 	cmd := exec.Command(self, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	output, err := cmd.StdoutPipe()
-	if err != nil {
+	output, err1 := cmd.StdoutPipe()
+	complaints, err2 := cmd.StderrPipe()
+	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	cmd.Stderr = cmd.Stdout
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the testbed: %w", err)
 	}
@@ -122,13 +125,16 @@ func startServer(out io.Writer) error {
 			_ = cmd.Process.Signal(s)
 		}
 	}()
+	told := make(chan struct{})
+	go func() { _, _ = io.Copy(stderr, complaints); close(told) }()
 	lines := bufio.NewScanner(output)
 	for lines.Scan() {
 		if lines.Text() == readyLine {
 			return nil // it stays when this process ends
 		}
-		fmt.Fprintln(out, lines.Text())
+		fmt.Fprintln(stdout, lines.Text())
 	}
+	<-told
 	if err := cmd.Wait(); err != nil {
 		return &exitError{exitBroken}
 	}

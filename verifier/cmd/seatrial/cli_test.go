@@ -1,0 +1,167 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"seatrial/loadgen/history"
+	"seatrial/verifier/evidence"
+	"seatrial/verifier/verdict"
+)
+
+// TestCLI holds the sessions under testdata/cli: what a user types, and what
+// they read. Sessions that need root, or that start a testbed, say so.
+func TestCLI(t *testing.T) {
+	bin := commands(t)
+	repo, err := filepath.Abs(repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/cli",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+			e.Setenv("BIN", bin)
+			e.Setenv("REPO", repo)
+			e.Setenv("DEPS", dependencies(t))
+			e.Setenv("SEATRIAL_STATE", filepath.Join(e.WorkDir, "state"))
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			switch cond {
+			case "root":
+				return os.Geteuid() == 0, nil
+			case "testbed":
+				return os.Geteuid() == 0 && exists("/dev/net/tun") && exists(filepath.Join(dependencies(t), "bin", "nats-server")), nil
+			case "namespaces":
+				return exec.Command("unshare", "-m", "true").Run() == nil, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "evidence": makeEvidence, "cut": cut, "listen": listenOn, "hush": noTrace,
+		},
+	})
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// exits STATUS COMMAND… runs a command that must end with the status.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS COMMAND [ARG...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	status := 0
+	var exit *exec.ExitError
+	switch err := ts.Exec(args[1], args[2:]...); {
+	case errors.As(err, &exit):
+		status = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if status != want {
+		ts.Fatalf("exit status %d, want %d", status, want)
+	}
+}
+
+// listenOn NAME takes a port on 127.0.0.1 until the script ends; NAME gets its number.
+func listenOn(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listen NAME")
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
+	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+}
+
+// cut FILE BYTES cuts so many bytes off a file's end.
+func cut(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cut FILE BYTES")
+	}
+	path := ts.MkAbs(args[0])
+	info, err := os.Stat(path)
+	ts.Check(err)
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.Truncate(path, info.Size()-n))
+}
+
+// noTrace (hush) waits until nothing is left of any testbed of this script.
+func noTrace(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: hush")
+	}
+	tr := newTraces(ts.Getenv("SEATRIAL_STATE"), "no-name") // the state folder tells them apart
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		left := tr.all()
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("still there:\n%s", strings.Join(left, "\n"))
+		}
+	}
+}
+
+// makeEvidence (evidence DIR [LOST…]) writes the Evidence of a run with one
+// small trial into DIR; the tasks whose numbers are named were lost.
+func makeEvidence(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: evidence DIR [LOST...]")
+	}
+	dir, err := evidence.New(ts.MkAbs(args[0]), "A small trial")
+	ts.Check(err)
+	lost := map[string]bool{}
+	for _, n := range args[1:] {
+		lost[n] = true
+	}
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	ts.Check(dir.Save(evidence.PlanFile, evidence.Plan{
+		Name: "A small trial", Feature: "small.feature", Runbook: "WorkerDown", Seed: 7, Target: "local", MinAccepted: 100,
+		Load:       evidence.Load{Profile: "steady", Rate: 50, Timeout: evidence.Duration(time.Second)},
+		Guarantees: []evidence.GuaranteePlan{{Name: evidence.ExactlyOnce}, {Name: evidence.RefusedNeverDone}},
+	}))
+	ts.Check(dir.Save(evidence.RecordFile, evidence.Record{
+		Started: start, Stopped: at(10), AskedRate: 50, AchievedRate: 50, Residue: "none",
+		Windows: []evidence.Window{{Name: "baseline", Start: start, End: at(5)}, {Name: "recovery", Start: at(5), End: at(10)}},
+	}))
+	h, err := history.Create(dir.Path(evidence.HistoryFile), history.Header{Start: start, Prefix: "small", Target: "http://api/task", Seed: 7})
+	ts.Check(err)
+	held, err := os.Create(dir.Path(evidence.HeldFile))
+	ts.Check(err)
+	count := 0
+	for n := range uint64(500) {
+		planned := time.Duration(n) * 20 * time.Millisecond
+		ts.Check(h.Append(&history.Op{Task: n, Planned: planned, Sent: planned, End: planned + 3*time.Millisecond, Outcome: history.Accepted, Code: 202}))
+		if lost[strconv.FormatUint(n, 10)] {
+			continue
+		}
+		count++
+		fmt.Fprintf(held, `{"id":"small-%d","status":"done","effects":1,"done_at":%q}`+"\n", n, start.Add(planned+time.Second).Format(time.RFC3339Nano))
+	}
+	fmt.Fprintf(held, `{"end":true,"count":%d}`+"\n", count)
+	ts.Check(errors.Join(h.Close(), held.Close()))
+	ts.Check(evidence.SaveJSON(filepath.Join(ts.MkAbs(args[0]), evidence.VerdictFile), evidence.Run{
+		Run: "small-run", Seed: 7, Target: "local", Started: start, Seconds: 12, Status: verdict.Pass, Versions: map[string]string{"nats-server": "2.15.2"},
+	}))
+}
