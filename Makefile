@@ -66,6 +66,10 @@ bench-cold: root ## measure a fresh clone with empty caches up to a finished sui
 kill-test: root deps build ## kill a trial at 50 random moments and look for what is left
 	SEATRIAL_KILLS=50 $(GO_TEST) -run KilledAtAnyMoment -v ./verifier/cmd/seatrial
 
+.PHONY: bugs
+bugs: root deps build ## break the services on purpose, bug by bug, and see each found (four minutes)
+	SEATRIAL_BUGS=1 $(GO_TEST) -run 'TestBugs' -v ./verifier/cmd/seatrial
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (10s) each
 	@.ci/fuzz $(FUZZTIME)

@@ -1,7 +1,7 @@
 Feature: The network and the processors are slow
   Nothing is down, and yet users may wait.
 
-  @runbook:ValkeyLatencyHigh @valkey @network
+  @runbook:ValkeyLatencyHigh @valkey @network @delay
   Scenario: Workers reach Valkey with a delay
     Given a steady load of 300 tasks per second
     When the experiment "worker-valkey-delay" is injected
@@ -18,7 +18,7 @@ Feature: The network and the processors are slow
     And every accepted task is done within 20 seconds after recovery
     And no residue is left
 
-  @runbook:NATSLatencyHigh @nats @network
+  @runbook:NATSLatencyHigh @nats @network @loss
   Scenario: Packets from the APIs to NATS get lost
     Given a steady load of 300 tasks per second
     When the experiment "api-nats-loss" is injected
@@ -33,7 +33,7 @@ Feature: The network and the processors are slow
     And every accepted task is done within 20 seconds after recovery
     And no residue is left
 
-  @runbook:NATSLatencyHigh @nats @network
+  @runbook:NATSLatencyHigh @nats @network @bandwidth
   Scenario: The bandwidth from the APIs to NATS is squeezed
     Given a steady load of 300 tasks per second
     When the experiment "api-nats-bandwidth" is injected

@@ -2,7 +2,7 @@ Feature: The queue fails
   Three NATS servers keep every accepted task on two disks at least. One may go;
   without two of them nothing may be accepted, and nothing may be lost.
 
-  @runbook:NATSServerDown @nats
+  @runbook:NATSServerDown @nats @leader-kill
   Scenario: The leader of the stream is killed
     Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
@@ -20,7 +20,7 @@ Feature: The queue fails
     And every accepted task is done within 30 seconds after recovery
     And no residue is left
 
-  @runbook:NATSQuorumLost @nats
+  @runbook:NATSQuorumLost @nats @quorum-lost
   Scenario: Two of three NATS servers are down
     Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice

@@ -37,7 +37,7 @@ Feature: The services fail
     And every accepted task is done within 15 seconds after recovery
     And no residue is left
 
-  @runbook:WorkerRestarting @worker
+  @runbook:WorkerRestarting @worker @container-kill
   Scenario: A worker's container is killed again and again
     Given a steady load of 300 tasks per second
     When the experiment "worker-container-kill" is injected

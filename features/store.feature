@@ -2,7 +2,7 @@ Feature: The store fails
   One Valkey accepts writes, two copy it, three sentinels watch. Whoever loses
   its copies must stop writing before another one starts.
 
-  @runbook:ValkeyNoPrimary @valkey
+  @runbook:ValkeyNoPrimary @valkey @primary-kill
   Scenario: The Valkey primary is killed
     Given a steady load of 300 tasks per second
     And a fault window of 12 seconds
@@ -19,7 +19,7 @@ Feature: The store fails
     And every accepted task is done within 45 seconds after recovery
     And no residue is left
 
-  @runbook:ValkeySplitBrain @valkey @network
+  @runbook:ValkeySplitBrain @valkey @network @split-brain
   Scenario: The Valkey primary is cut off with a worker on its side
     Given a steady load of 300 tasks per second
     When the experiment "valkey-primary-partition" is injected
