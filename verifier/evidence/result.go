@@ -57,7 +57,7 @@ type Scenario struct {
 	Alerts     []Alert     `json:"alerts"`
 	Proofs     []Proof     `json:"proofs"`
 	Victims    []string    `json:"victims,omitempty"`
-	BudgetCost float64     `json:"budget_cost"` // share of a 30-day error budget that the fault window cost
+	BudgetCost float64     `json:"budget_cost"` // share of a 30-day error budget spent from the injection to the end of the load
 	Latency    Latency     `json:"latency"`
 }
 

@@ -85,11 +85,6 @@ func conclude(s *evidence.Scenario, rec *evidence.Record) {
 	}
 	v := verdict.Worst(all...)
 	s.Status, s.Reason = v.Status, v.Reason
-	for _, o := range s.SLO {
-		if o.Window == "fault" {
-			s.BudgetCost = max(s.BudgetCost, o.BudgetSpent)
-		}
-	}
 }
 
 // ledger is the History joined with what the system holds, and what one walk
@@ -99,6 +94,7 @@ type ledger struct {
 	header     history.Header
 	latency    evidence.Latency
 	deviatedAt time.Time
+	budgetCost float64
 }
 
 func historyHeader(dir evidence.Dir) (history.Header, error) {
@@ -139,6 +135,7 @@ func readLedger(dir evidence.Dir, plan *evidence.Plan, rec *evidence.Record) *le
 		watch.see(&op)
 	}
 	l.latency, l.deviatedAt = watch.latency(), watch.deviatedAt()
+	l.budgetCost = watch.budgetCost(availabilityOf(plan))
 	if rec.Held != "" {
 		l.HeldCut(errors.New(rec.Held))
 	}
@@ -202,7 +199,7 @@ func (s *judged) tally(l *ledger) {
 	s.Ops, s.Accepted, s.Refused, s.Unknown = sum.Ops, sum.Accepted, sum.Refused, sum.Unknown
 	s.UnknownDone, s.Dead, s.Phantoms = sum.UnknownDone, sum.Dead, sum.Phantoms
 	s.Completed, s.Lost, s.Duplicated, s.RefusedButDone = sum.Completed, sum.Lost, sum.Duplicated, sum.RefusedButDone
-	s.Latency = l.latency
+	s.Latency, s.BudgetCost = l.latency, l.budgetCost
 }
 
 func judgeGuarantee(g evidence.GuaranteePlan, l *ledger, rec *evidence.Record) evidence.Guarantee {

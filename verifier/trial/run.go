@@ -302,18 +302,24 @@ func (r *run) whole(ctx context.Context) error {
 // served says whether, over the last three seconds, clients were served as well
 // as the recovery window's availability objective asks (99 % where it has none).
 func (r *run) served(ctx context.Context) error {
-	o := evidence.ObjectivePlan{Name: slo.Availability, Window: "recovery", Ratio: 0.99}
-	for _, p := range r.Plan.Objectives {
-		if p.Window == "recovery" && p.Name == slo.Availability {
-			o = p
-		}
-	}
+	o := evidence.ObjectivePlan{Name: slo.Availability, Window: "recovery", Ratio: availabilityOf(&r.Plan)}
 	now := time.Now()
 	m := r.ask(ctx, o, evidence.Window{Name: "recovery", Start: now.Add(-3 * time.Second), End: now})
 	if j := slo.Judge(m, 3*time.Second, 1); j.Reason != "" {
 		return errors.New(j.Reason)
 	}
 	return nil
+}
+
+// availabilityOf is the availability that a plan promises outside of faults:
+// that of its recovery window, or 99 %.
+func availabilityOf(p *evidence.Plan) float64 {
+	for _, o := range p.Objectives {
+		if o.Window == "recovery" && o.Name == slo.Availability {
+			return o.Ratio
+		}
+	}
+	return 0.99
 }
 
 // noResidue asks the injector and the system whether anything is left.

@@ -20,6 +20,9 @@ type serviceWatch struct {
 	planned, sent []int32   // latencies of accepted requests in microseconds, a sample
 	stride, seen  int       // every stride-th accepted request is sampled
 	seconds       []quality // by the second of the planned time
+
+	after, bad int           // requests planned since the injection, and those of them not accepted
+	last       time.Duration // planned time of the last of them
 }
 
 // quality is one second of service.
@@ -52,6 +55,13 @@ func (w *serviceWatch) see(op *history.Op) {
 		w.seconds[second].all++
 		if good {
 			w.seconds[second].good++
+		}
+	}
+	if w.injected >= 0 && op.Planned >= w.injected {
+		w.after++
+		w.last = max(w.last, op.Planned)
+		if op.Outcome != history.Accepted {
+			w.bad++
 		}
 	}
 	if op.Outcome != history.Accepted {
@@ -88,6 +98,15 @@ func (w *serviceWatch) deviatedAt() time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// budgetCost is the share of a 30-day error budget that was spent from the
+// injection to the end of the load, by the requests that were not accepted.
+func (w *serviceWatch) budgetCost(objective float64) float64 {
+	if w.after == 0 {
+		return 0
+	}
+	return slo.BudgetSpent(float64(w.bad)/float64(w.after), w.last-w.injected, objective)
 }
 
 func (w *serviceWatch) latency() evidence.Latency {
