@@ -281,8 +281,8 @@ func (t *Testbed) watchReadiness(ctx context.Context) {
 }
 
 // awaitReady waits until every pod is ready.
-func (t *Testbed) awaitReady(ctx context.Context, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func (t *Testbed) awaitReady(parent context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(parent, limit)
 	defer cancel()
 	for {
 		err := t.Healthy(ctx)
@@ -290,6 +290,8 @@ func (t *Testbed) awaitReady(ctx context.Context, limit time.Duration) error {
 			return nil
 		}
 		select {
+		case <-parent.Done():
+			return fmt.Errorf("interrupted before the testbed was ready: %w", parent.Err())
 		case <-ctx.Done():
 			return fmt.Errorf("the testbed is not ready: %w", err)
 		case <-time.After(100 * time.Millisecond):

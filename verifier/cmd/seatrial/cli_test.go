@@ -5,12 +5,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,6 +56,7 @@ func TestCLI(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "evidence": makeEvidence, "cut": cut, "listen": listenOn, "hush": noTrace,
+			"doors": doors, "slay": slay,
 		},
 	})
 }
@@ -119,6 +124,66 @@ func noTrace(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("still there:\n%s", strings.Join(left, "\n"))
 		}
+	}
+}
+
+var door = regexp.MustCompile(`(?m)^(API|Prometheus|Alertmanager) +(http://\S+)$`)
+
+// doors tries the addresses that the last command has printed: the API accepts
+// a task, the others are ready.
+func doors(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: doors")
+	}
+	urls := map[string]string{}
+	for _, m := range door.FindAllStringSubmatch(ts.ReadFile("stdout"), -1) {
+		urls[m[1]] = m[2]
+	}
+	client := &http.Client{Timeout: 20 * time.Second}
+	answer := func(want int, res *http.Response, err error) {
+		ts.Check(err)
+		defer res.Body.Close()
+		body, _ := io.ReadAll(res.Body)
+		if res.StatusCode != want {
+			ts.Fatalf("%s %s: %s: %s", res.Request.Method, res.Request.URL, res.Status, body)
+		}
+	}
+	res, err := client.Post(urls["API"]+"/task", "application/json", strings.NewReader(`{"id":"by-hand","payload":{"order":1}}`))
+	answer(http.StatusAccepted, res, err)
+	for _, name := range []string{"Prometheus", "Alertmanager"} {
+		res, err := client.Get(urls[name] + "/-/ready")
+		answer(http.StatusOK, res, err)
+	}
+}
+
+// slay NAME kills both processes of a testbed that is up, at once.
+func slay(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: slay NAME")
+	}
+	var found []int
+	stats, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range stats {
+		cmdline, _ := os.ReadFile(path)
+		environ, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
+		if strings.Contains(string(cmdline), serveCommand+"\x00--name\x00"+args[0]) && strings.Contains(string(environ), ts.Getenv("SEATRIAL_STATE")) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			found = append(found, pid)
+		}
+	}
+	if len(found) != 2 {
+		ts.Fatalf("testbed %s has %d processes, want keeper and confined: %v", args[0], len(found), found)
+	}
+	for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
+		for _, pid := range found {
+			ts.Check(syscall.Kill(pid, s))
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); exists(fmt.Sprintf("/proc/%d", found[0])) || exists(fmt.Sprintf("/proc/%d", found[1])); {
+		if time.Now().After(deadline) {
+			ts.Fatalf("processes %v do not die", found)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

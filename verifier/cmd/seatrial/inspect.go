@@ -30,6 +30,9 @@ import (
 	"seatrial/deploy/local/confine"
 )
 
+// errKilled says that a testbed's folder is there, but nobody answers.
+var errKilled = errors.New("was killed")
+
 // connect returns a client of the testbed called name. A testbed that is not up is
 // an error that says how to start it.
 func connect(name string) (*http.Client, error) {
@@ -38,7 +41,7 @@ func connect(name string) (*http.Client, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("no testbed called %q is up: start it with `seatrial up`", name)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("the testbed called %q was killed; the next start removes what is left of it", name)
+		return nil, fmt.Errorf("the testbed called %q %w; the next start, or `seatrial down`, removes what is left of it", name, errKilled)
 	case err != nil:
 		return nil, fmt.Errorf("ask testbed %s: %w", name, err)
 	}
@@ -255,16 +258,28 @@ func peerPID(name string) (int, error) {
 	return int(cred.Pid), nil
 }
 
+// swept removes what is left of a testbed that was killed, and says whether it
+// could. Its last process may still be dying.
+func swept(name string) bool {
+	for range 50 {
+		if slices.Contains(confine.Sweep(), name) {
+			return true
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return false
+}
+
 func newDownCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use: "down", Short: "take the testbed down and leave nothing of it", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if slices.Contains(confine.Sweep(), name) {
+			client, err := connect(name)
+			if errors.Is(err, errKilled) && swept(name) {
 				fmt.Fprintf(cmd.OutOrStdout(), "testbed %s had been killed; what was left of it is removed\n", name)
 				return nil
 			}
-			client, err := connect(name)
 			if err != nil {
 				return err
 			}

@@ -103,7 +103,7 @@ func interruptible(ctx context.Context, interrupts <-chan struct{}, stderr io.Wr
 	}
 	go func() {
 		wait()
-		fmt.Fprintln(stderr, "\ninterrupted: recovering the fault and closing the Evidence (again: end at once)")
+		fmt.Fprintln(stderr, "\ninterrupted: taking everything back in order (again: end at once)")
 		cancel()
 		wait()
 		confine.Scuttle(130)
