@@ -86,7 +86,8 @@ func (cg *cgroup) enterThread() error {
 	return nil
 }
 
-// pids lists the processes in the cgroup, as this PID namespace numbers them.
+// pids lists the processes in the cgroup, as this PID namespace numbers them,
+// but never this one: a thread of ours that has just forked may still be there.
 func (cg *cgroup) pids() []int {
 	if len(cg.dirs) == 0 {
 		return nil
@@ -94,7 +95,7 @@ func (cg *cgroup) pids() []int {
 	data, _ := os.ReadFile(filepath.Join(cg.dirs[0], "cgroup.procs"))
 	var pids []int
 	for _, line := range strings.Fields(string(data)) {
-		if pid, err := strconv.Atoi(line); err == nil && pid > 0 {
+		if pid, err := strconv.Atoi(line); err == nil && pid > 0 && pid != os.Getpid() {
 			pids = append(pids, pid)
 		}
 	}
