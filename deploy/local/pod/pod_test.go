@@ -151,7 +151,16 @@ func TestContainersShareTheirCgroup(t *testing.T) {
 func TestKilledContainerComesBack(t *testing.T) {
 	p := newPod(t, Spec{Containers: []Container{sh("victim", "echo life; exec sleep 1000"), sh("other", "exec sleep 1000")}})
 	other := statusOf(p, "other")
+	lives := func(n int) func() error {
+		return func() error {
+			if log, _ := os.ReadFile(p.Log("victim")); string(log) != strings.Repeat("life\n", n) {
+				return fmt.Errorf("log %q, want %d lives", log, n)
+			}
+			return nil
+		}
+	}
 	for n := 1; n <= 2; n++ {
+		eventually(t, lives(n))
 		killed := time.Now()
 		before := statusOf(p, "victim")
 		if err := p.KillContainers("victim"); err != nil {
@@ -168,12 +177,7 @@ func TestKilledContainerComesBack(t *testing.T) {
 	if now := statusOf(p, "other"); now != other {
 		t.Errorf("the other container was %+v, is %+v", other, now)
 	}
-	eventually(t, func() error {
-		if log, _ := os.ReadFile(p.Log("victim")); string(log) != "life\nlife\nlife\n" {
-			return fmt.Errorf("log %q, want three lives", log)
-		}
-		return nil
-	})
+	eventually(t, lives(3))
 	if err := p.KillContainers("victim", "nobody"); err == nil || !strings.Contains(err.Error(), `"nobody"`) {
 		t.Errorf("an unknown container: %v", err)
 	}
