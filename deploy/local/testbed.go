@@ -322,11 +322,16 @@ var versionFlags = map[string]string{
 	"api": "--version", "worker": "--version", "loadgen": "--version",
 }
 
+// answerWithin is for programs that take --version for something else.
+const answerWithin = 10 * time.Second
+
 func (t *Testbed) askVersions(ctx context.Context) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
 	versions := map[string]string{}
 	for name, flag := range versionFlags {
 		cmd := exec.CommandContext(ctx, t.binary(name), flag)
-		cmd.Env = t.env("version", nodeAddr)
+		cmd.Env, cmd.WaitDelay = t.env("version", nodeAddr), time.Second
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w: %s", t.binary(name), flag, err, firstLine(out))
@@ -346,6 +351,9 @@ func versionIn(line string) string {
 		return v
 	}
 	fields := strings.Fields(line)
+	if len(fields) == 0 {
+		return "unknown"
+	}
 	return strings.Trim(fields[len(fields)-1], "()")
 }
 
