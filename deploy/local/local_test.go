@@ -3,9 +3,11 @@
 package local
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -181,17 +183,37 @@ func TestRoomFor(t *testing.T) {
 	}
 	for size, fits := range map[string]bool{"size=1m": false, "size=300m": true} {
 		dir := t.TempDir()
-		if err := unix.Mount("none", dir, "tmpfs", 0, size); err != nil {
-			t.Skipf("mount a small file system: %v", err)
-		}
-		err := roomFor(dir)
+		err := errors.New("not asked")
+		inOwnMounts(func() {
+			if mountErr := unix.Mount("none", dir, "tmpfs", 0, size); mountErr != nil {
+				t.Errorf("mount a small file system: %v", mountErr)
+				return
+			}
+			err = roomFor(dir)
+		})
 		if (err == nil) != fits || err != nil && !strings.Contains(err.Error(), dir+" has 1 MiB free, and 256 MiB are needed") {
 			t.Errorf("%s: %v", size, err)
 		}
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
 	}
+}
+
+// inOwnMounts calls f on a thread with mounts of its own, which end with it.
+func inOwnMounts(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() { // the main thread never ends
+			inOwnMounts(f)
+			runtime.UnlockOSThread()
+			return
+		}
+		if unix.Unshare(unix.CLONE_NEWNS) != nil || unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, "") != nil {
+			return
+		}
+		f()
+	}()
+	<-done
 }
 
 // TestCopyLog: each trial gets what was logged since the one before, and no
