@@ -19,6 +19,7 @@ var errHang = errors.New("errHang")
 func TestPersistOutcome(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answers []error // the last one repeats
+		before  bool    // it may have been stored with a group
 		want    error   // nil, task.ErrRefused or task.ErrUnknown
 	}{
 		"acknowledged at once":        {answers: []error{nil}},
@@ -30,6 +31,7 @@ func TestPersistOutcome(t *testing.T) {
 		"nobody answers":              {answers: []error{errHang}, want: task.ErrUnknown},
 		"one attempt hung":            {answers: []error{nats.ErrNoResponders, errHang, nats.ErrNoResponders}, want: task.ErrUnknown},
 		"cut after it was sent":       {answers: []error{nats.ErrDisconnected, nats.ErrReconnectBufExceeded}, want: task.ErrUnknown},
+		"a group was not answered":    {answers: []error{nats.ErrNoResponders}, before: true, want: task.ErrUnknown},
 		"an answer we do not know":    {answers: []error{errors.New("10158"), nats.ErrNoResponders}, want: task.ErrUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -37,7 +39,7 @@ func TestPersistOutcome(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 				defer cancel()
 				n := 0
-				err := persist(ctx, func(ctx context.Context) error {
+				err := persist(ctx, tc.before, func(ctx context.Context) error {
 					answer := tc.answers[min(n, len(tc.answers)-1)]
 					n++
 					if answer == errHang {

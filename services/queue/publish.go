@@ -22,12 +22,16 @@ const attempt = time.Second
 // they have said so; a Task with an id that was accepted before is accepted
 // again. It tries until ctx's deadline. The error wraps task.ErrRefused or task.ErrUnknown.
 func (q *Queue) Accept(ctx context.Context, t task.Task) error {
-	msg := &nats.Msg{
-		Subject: taskSubject + t.ID,
-		Header:  nats.Header{nats.MsgIdHdr: []string{t.ID}},
-		Data:    t.Payload,
+	stored := false // that is: may have been
+	// What failed with others is tried alone: the id tells whether it is there.
+	if q.together.Load() {
+		err := q.group.join(ctx, t)
+		if err == nil {
+			return nil
+		}
+		stored = !neverStored(err)
 	}
-	err := persist(ctx, func(ctx context.Context) error { return q.store(ctx, msg) })
+	err := persist(ctx, stored, func(ctx context.Context) error { return q.store(ctx, message(t)) })
 	if err != nil {
 		return fmt.Errorf("publish task %s: %w", t.ID, err)
 	}
@@ -41,7 +45,7 @@ func (q *Queue) Bury(ctx context.Context, t task.Task, reason string) error {
 		Header:  nats.Header{nats.MsgIdHdr: []string{t.ID}, ReasonHeader: []string{headerSafe(reason)}},
 		Data:    t.Payload,
 	}
-	if err := persist(ctx, func(ctx context.Context) error { return q.store(ctx, msg) }); err != nil {
+	if err := persist(ctx, false, func(ctx context.Context) error { return q.store(ctx, msg) }); err != nil {
 		return fmt.Errorf("publish dead letter %s: %w", t.ID, err)
 	}
 	return nil
@@ -80,8 +84,8 @@ func (q *Queue) store(ctx context.Context, msg *nats.Msg) error {
 
 // persist repeats send until it succeeds or ctx ends, and then says what may
 // be concluded: only if no attempt can have been stored is the answer task.ErrRefused.
-func persist(ctx context.Context, send func(context.Context) error) error {
-	stored := false // that is: may have been
+// stored says that it may have been before.
+func persist(ctx context.Context, stored bool, send func(context.Context) error) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 400*time.Millisecond) {
 		one, cancel := context.WithTimeout(ctx, attempt)
 		err := send(one)

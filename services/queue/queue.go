@@ -80,6 +80,9 @@ type Queue struct {
 	stream    atomic.Pointer[streamHandle]
 	consumer  atomic.Pointer[consumerHandle]
 	consuming atomic.Bool
+
+	group    group
+	together atomic.Bool // the stream allows batches
 }
 
 type (
@@ -104,6 +107,7 @@ func Open(c Config, pod string, log *slog.Logger) (*Queue, error) {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
 	q.conn, q.js = conn, js
+	q.group.publish = q.storeTogether
 	return q, nil
 }
 
@@ -172,6 +176,8 @@ func (q *Queue) Ensure(ctx context.Context) error {
 		MaxMsgsPerSubject: 1,
 		Discard:           jetstream.DiscardOld,
 		Duplicates:        2 * time.Minute,
+		// An older server would ignore this, or refuse what it does not know.
+		AllowAtomicPublish: knowsBatches(q.conn.ConnectedServerVersion()),
 	})
 	if err != nil {
 		return fmt.Errorf("create stream %s: %w", Stream, err)
@@ -202,6 +208,7 @@ func (q *Queue) Ensure(ctx context.Context) error {
 	}
 	q.stream.Store(&streamHandle{stream})
 	q.consumer.Store(&consumerHandle{consumer})
+	q.together.Store(stream.CachedInfo().Config.AllowAtomicPublish)
 	return nil
 }
 

@@ -12,6 +12,9 @@ import (
 const (
 	// groupLimit bounds how many Tasks share one round trip to the store.
 	groupLimit = 64
+	// groupPause is how long a group may come together when the one before it
+	// had more than one Task: fewer groups cost the store and the queue less.
+	groupPause = time.Millisecond
 	// recordWait is how long that round trip may take, replication included.
 	recordWait = 3 * time.Second
 	// maxDelay bounds what growing returns.
@@ -23,6 +26,9 @@ const (
 func (w *Worker) recordAll(ctx context.Context, finished <-chan outcome) {
 	group := make([]outcome, 0, groupLimit)
 	for first := range finished {
+		if len(group) > 1 {
+			time.Sleep(groupPause)
+		}
 		group = append(group[:0], first)
 	fill:
 		for len(group) < groupLimit {

@@ -50,6 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if done, err := command.Parse(&s, args, os.LookupEnv, stdout); done || err != nil {
 		return err
 	}
+	telemetry.Collect()
 	pod, log := s.Service.Name(), s.Service.Logger(stderr)
 	registry := telemetry.NewRegistry()
 	q, err := queue.Open(s.Queue, pod, log)
