@@ -361,6 +361,38 @@ func TestClaimIsExclusive(t *testing.T) {
 	}
 }
 
+// TestSweepTouchesNothingElse: the state may be in a folder with other things.
+func TestSweepTouchesNothingElse(t *testing.T) {
+	root := t.TempDir()
+	t.Setenv("SEATRIAL_STATE", root)
+	kept := []string{"photos", "default", ".testbed", "a b.testbed", "file.testbed"}
+	for _, name := range kept[:4] {
+		if err := os.MkdirAll(filepath.Join(root, name, "inside"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, kept[4]), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(Dir("dead"), "data"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(root, "photos"), filepath.Join(Dir("dead"), "link")); err != nil {
+		t.Fatal(err)
+	}
+	if swept := Sweep(); len(swept) != 1 || swept[0] != "dead" {
+		t.Errorf("swept %q, want dead", swept)
+	}
+	for _, name := range append(kept, "photos/inside") {
+		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
+			t.Errorf("%s is gone: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(Dir("dead")); err == nil {
+		t.Error("the dead testbed's folder is still there")
+	}
+}
+
 func TestNames(t *testing.T) {
 	for name, good := range map[string]bool{
 		"default": true, "run-12": true, "A_b-9": true, strings.Repeat("x", 40): true,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,8 +31,12 @@ func Root() string {
 	return dir
 }
 
+// dirSuffix tells testbeds' folders from others: SEATRIAL_STATE may name a
+// folder in which somebody else has things that no Sweep may touch.
+const dirSuffix = ".testbed"
+
 // Dir returns the folder of the testbed called name.
-func Dir(name string) string { return filepath.Join(Root(), name) }
+func Dir(name string) string { return filepath.Join(Root(), name+dirSuffix) }
 
 // CgroupPrefix returns the prefix of every cgroup of the testbed called name; a
 // dot and the pod's name follow it.
@@ -115,8 +120,9 @@ func reclaim(name string) bool {
 func Sweep() (swept []string) {
 	dirs, _ := os.ReadDir(Root())
 	for _, d := range dirs {
-		if d.IsDir() && checkName(d.Name()) == nil && reclaim(d.Name()) {
-			swept = append(swept, d.Name())
+		name, ours := strings.CutSuffix(d.Name(), dirSuffix)
+		if ours && d.IsDir() && checkName(name) == nil && reclaim(name) {
+			swept = append(swept, name)
 		}
 	}
 	return swept

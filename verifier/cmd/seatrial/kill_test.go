@@ -201,7 +201,7 @@ func (m moment) strike(t *testing.T, state string) time.Duration {
 		next := startRun(t, state)
 		begun := time.Now()
 		gone(t, func() []string {
-			return slices.DeleteFunc(r.traces.lasting(), func(s string) bool { return strings.HasSuffix(s, next.traces.name) })
+			return slices.DeleteFunc(r.traces.lasting(), func(s string) bool { return strings.HasSuffix(s, next.traces.name+".testbed") })
 		})
 		took = max(took, time.Since(begun))
 		next.kill(t, keeper)

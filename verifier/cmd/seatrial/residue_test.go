@@ -174,7 +174,7 @@ func TestNextStartSweeps(t *testing.T) {
 	next := startRun(t, state)
 	next.await(t, "run ", time.Minute)
 	for _, left := range run.traces.lasting() {
-		if !strings.HasSuffix(left, next.traces.name) {
+		if !strings.HasSuffix(left, next.traces.name+".testbed") {
 			t.Errorf("the next start left %s", left)
 		}
 	}
