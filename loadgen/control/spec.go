@@ -133,7 +133,7 @@ func ParseSpec(text []byte) (Spec, error) {
 
 func profileFields(c *profile.Config) map[string]any {
 	return map[string]any{
-		"kind": &c.Kind, "duration": &c.Duration, "rate": &c.Rate, "from": &c.From, "to": &c.To,
+		"kind": &c.Kind, "duration": &c.Duration, "rate": &c.Rate, "from": &c.From, "to": &c.To, "over": &c.Over,
 		"base": &c.Base, "peak": &c.Peak, "at": &c.At, "for": &c.For,
 		"mean": &c.Mean, "amplitude": &c.Amplitude, "period": &c.Period,
 	}

@@ -11,7 +11,7 @@ import (
 // The kinds of profile.
 const (
 	Steady  = "steady"  // rate
-	Ramp    = "ramp"    // from, to
+	Ramp    = "ramp"    // from, to, over
 	Spike   = "spike"   // base, peak, at, for
 	Diurnal = "diurnal" // mean, amplitude, period; begins at the trough
 )
@@ -31,8 +31,9 @@ type Config struct {
 
 	Rate float64 `json:"rate,omitempty"` // steady
 
-	From float64 `json:"from,omitempty"` // ramp
-	To   float64 `json:"to,omitempty"`
+	From float64  `json:"from,omitempty"` // ramp
+	To   float64  `json:"to,omitempty"`
+	Over Duration `json:"over,omitempty"` // from From to To, and To from then on; 0 is all of the duration
 
 	Base float64  `json:"base,omitempty"` // spike: the rate outside the plateau
 	Peak float64  `json:"peak,omitempty"` // and on it
@@ -88,7 +89,7 @@ func (m *Mistakes) add(field, format string, args ...any) {
 // fields are the values by name, in the order of the documentation.
 func (c Config) fields() []field {
 	return []field{
-		{"rate", Steady, c.Rate}, {"from", Ramp, c.From}, {"to", Ramp, c.To},
+		{"rate", Steady, c.Rate}, {"from", Ramp, c.From}, {"to", Ramp, c.To}, {"over", Ramp, time.Duration(c.Over).Seconds()},
 		{"base", Spike, c.Base}, {"peak", Spike, c.Peak}, {"at", Spike, time.Duration(c.At).Seconds()}, {"for", Spike, time.Duration(c.For).Seconds()},
 		{"mean", Diurnal, c.Mean}, {"amplitude", Diurnal, c.Amplitude}, {"period", Diurnal, time.Duration(c.Period).Seconds()},
 	}
@@ -115,7 +116,7 @@ func (c Config) Validate() error {
 			m.add(f.name, "belongs to kind %s, not to %s", f.kind, c.Kind)
 		case f.value < 0 || math.IsNaN(f.value):
 			m.add(f.name, "%v is negative or no number", f.value)
-		case f.name != "at" && f.name != "for" && f.name != "period" && f.value > MaxRate:
+		case f.name != "at" && f.name != "for" && f.name != "period" && f.name != "over" && f.value > MaxRate:
 			m.add(f.name, "%v hits per second, at most %v", f.value, float64(MaxRate))
 		}
 	}
@@ -141,6 +142,9 @@ func (c Config) checkKind(m *Mistakes) {
 	case Ramp:
 		if c.From == 0 && c.To == 0 {
 			m.add("to", "from and to are both zero")
+		}
+		if c.Over > max(0, c.Duration) {
+			m.add("over", "%v is longer than the load's %v", c.Over, c.Duration)
 		}
 	case Spike:
 		if c.Peak <= c.Base {
@@ -169,7 +173,11 @@ func (c Config) curve() curve {
 	length := time.Duration(c.Duration).Seconds()
 	switch c.Kind {
 	case Ramp:
-		return ramp{c.From, (c.To - c.From) / length}
+		over := time.Duration(c.Over).Seconds()
+		if over == 0 {
+			over = length
+		}
+		return ramp{c.From, (c.To - c.From) / over, over}
 	case Spike:
 		start := time.Duration(c.At).Seconds()
 		return spike{c.Base, c.Peak, start, start + time.Duration(c.For).Seconds()}

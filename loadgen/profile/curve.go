@@ -9,19 +9,27 @@ func (s steady) rate(float64) float64   { return float64(s) }
 func (s steady) hits(t float64) float64 { return float64(s) * t }
 func (s steady) at(n float64) float64   { return n / float64(s) }
 
-// ramp changes from one rate to another in a straight line.
+// ramp changes from one rate to another in a straight line, and stays there.
 type ramp struct {
 	from  float64
 	slope float64 // hits/s per second
+	over  float64 // seconds until it is there
 }
 
-func (r ramp) rate(t float64) float64 { return r.from + r.slope*t }
-func (r ramp) hits(t float64) float64 { return r.from*t + r.slope*t*t/2 }
+func (r ramp) rate(t float64) float64 { return r.from + r.slope*min(t, r.over) }
+
+func (r ramp) hits(t float64) float64 {
+	on := min(t, r.over)
+	return r.from*on + r.slope*on*on/2 + r.rate(r.over)*(t-on)
+}
 
 // at solves the quadratic in the form that does not cancel when slope is small.
 func (r ramp) at(n float64) float64 {
 	if n == 0 {
 		return 0
+	}
+	if up := r.hits(r.over); n > up && r.rate(r.over) > 0 {
+		return r.over + (n-up)/r.rate(r.over)
 	}
 	return 2 * n / (r.from + math.Sqrt(max(0, r.from*r.from+2*r.slope*n)))
 }

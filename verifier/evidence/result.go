@@ -16,6 +16,7 @@ type Run struct {
 	Seconds   float64           `json:"seconds"`
 	Versions  map[string]string `json:"versions"` // server name -> version
 	Scenarios []Scenario        `json:"scenarios"`
+	NotRun    []string          `json:"not_run,omitempty"` // scenarios that an interrupt or an error kept from running
 }
 
 // Scenario is the verdict.json of one trial.

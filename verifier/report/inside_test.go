@@ -280,16 +280,14 @@ func TestEvidenceIsReadOnlyWithinTheRun(t *testing.T) {
 	}
 }
 
-func TestRunbookLinkPrefersTheFileInTheRepository(t *testing.T) {
-	root := t.TempDir()
-	dir := filepath.Join(root, "reports", "r1")
+func TestRunbookLinkPrefersTheCopyInTheRun(t *testing.T) {
+	dir := t.TempDir()
 	s := &evidence.Scenario{Runbook: "NATSDown", Alerts: []evidence.Alert{{RunbookURL: "https://example.org/NATSDown"}}}
 	if got := runbookLink(dir, s); got != "https://example.org/NATSDown" {
 		t.Errorf("got %q", got)
 	}
-	mkfile(t, filepath.Join(root, "runbooks", "NATSDown.md"))
-	mkfile(t, filepath.Join(dir, "x"))
-	if got := runbookLink(dir, s); got != "../../runbooks/NATSDown.md" {
+	mkfile(t, filepath.Join(dir, "runbooks", "NATSDown.md"))
+	if got := runbookLink(dir, s); got != "runbooks/NATSDown.md" {
 		t.Errorf("got %q", got)
 	}
 }

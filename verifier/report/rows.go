@@ -224,15 +224,15 @@ func safeLink(raw string) string {
 	return ""
 }
 
-// runbookLink finds the scenario's runbook: the file in the repository that the
-// run's folder lies in, else the link of the alert of that name.
+// runbookLink finds the scenario's runbook: the copy in the run's folder, else
+// the link of the alert of that name.
 func runbookLink(dir string, s *evidence.Scenario) string {
 	if s.Runbook == "" {
 		return ""
 	}
-	up := filepath.Join("..", "..", "runbooks", filepath.Base(s.Runbook)+".md")
-	if _, err := os.Stat(filepath.Join(dir, up)); err == nil {
-		return (&url.URL{Path: filepath.ToSlash(up)}).String()
+	book := filepath.Join("runbooks", filepath.Base(s.Runbook)+".md")
+	if _, err := os.Stat(filepath.Join(dir, book)); err == nil {
+		return (&url.URL{Path: filepath.ToSlash(book)}).String()
 	}
 	for _, a := range s.Alerts {
 		if strings.Contains(a.RunbookURL, s.Runbook) {

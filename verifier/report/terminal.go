@@ -31,6 +31,9 @@ func Terminal(w io.Writer, run *evidence.Run) {
 			fmt.Fprintf(&b, "  %s  %s\n", strings.Repeat(" ", widths[0]), oneLine(s.Reason))
 		}
 	}
+	if n := len(run.NotRun); n > 0 {
+		fmt.Fprintf(&b, "\nnot run: %s\n", oneLine(strings.Join(run.NotRun, "; ")))
+	}
 	t := tallyOf(run)
 	fmt.Fprintf(&b, "\n%s\n%s: %s accepted, %d lost, %d done more than once, %d refused but done\n",
 		t.sentence(), strings.ToUpper(run.Status.String()), plural(t.Accepted, "task"), t.Lost, t.Duplicated, t.RefusedRun)

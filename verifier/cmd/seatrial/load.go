@@ -42,7 +42,7 @@ const payloadBytes = 256
 const (
 	spikeAfter = 10 * time.Second
 	spikeFor   = 10 * time.Second
-	rampFor    = 30 * time.Second
+	rampFor    = 30 * time.Second // then the rate stays
 )
 
 // profileOf is the load generator's profile for a plan's load.
@@ -50,7 +50,7 @@ func profileOf(spec trial.LoadSpec) profile.Config {
 	c := profile.Config{Kind: spec.Profile, Duration: profile.Duration(spec.Duration)}
 	switch spec.Profile {
 	case profile.Ramp:
-		c.From, c.To, c.Duration = spec.Rate, spec.Peak, profile.Duration(rampFor)
+		c.From, c.To, c.Over = spec.Rate, spec.Peak, profile.Duration(rampFor)
 	case profile.Spike:
 		c.Base, c.Peak = spec.Rate, spec.Peak
 		c.At, c.For = profile.Duration(spikeAfter), profile.Duration(spikeFor)

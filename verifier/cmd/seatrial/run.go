@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -18,9 +20,11 @@ import (
 	"seatrial/deploy/local"
 	"seatrial/deploy/local/confine"
 	"seatrial/experiments"
+	"seatrial/runbooks"
 	"seatrial/verifier/alert"
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/prom"
+	"seatrial/verifier/steps"
 	"seatrial/verifier/system"
 	"seatrial/verifier/trial"
 )
@@ -182,18 +186,26 @@ func (f *runFlags) run(ctx context.Context, name string, out io.Writer) error {
 		return fmt.Errorf("bring the testbed up: %w", err)
 	}
 	defer bed.Down()
-	if err := pointTo(dir); err != nil {
-		return err
-	}
 	s, err := wire(bed, dir, set)
 	if err != nil {
 		return err
 	}
 	show := newProgress(out, len(plans))
 	s.progress, s.done = show.update, show.done
-
 	r := &evidence.Run{Run: filepath.Base(dir), Seed: f.seed, Target: f.target, Started: started, Versions: bed.Versions()}
-	log, err := os.Create(filepath.Join(dir, "godog.txt"))
+	books, err := folder("--runbooks", f.runbooksDir, runbooks.Files)
+	if err := errors.Join(err, pointTo(dir)); err != nil {
+		return err
+	}
+	if err := copyRunbooks(dir, books, plans); err != nil {
+		return err
+	}
+	return hold(ctx, s, suite, plans, r, out)
+}
+
+// hold holds every trial of a suite, and reports.
+func hold(ctx context.Context, s *session, suite steps.Suite, plans []evidence.Plan, r *evidence.Run, out io.Writer) error {
+	log, err := os.Create(filepath.Join(s.dir, "godog.txt"))
 	if err != nil {
 		return err
 	}
@@ -202,19 +214,41 @@ func (f *runFlags) run(ctx context.Context, name string, out io.Writer) error {
 	for _, result := range results {
 		r.Scenarios = append(r.Scenarios, *result)
 	}
-	r.Seconds = time.Since(started).Seconds()
+	for _, p := range plans {
+		if !slices.ContainsFunc(r.Scenarios, func(s evidence.Scenario) bool { return s.Name == p.Name }) {
+			r.NotRun = append(r.NotRun, p.Name)
+		}
+	}
+	r.Seconds = time.Since(r.Started).Seconds()
 	if len(r.Scenarios) > 0 {
-		if err := finish(out, dir, r); err != nil {
+		if err := finish(out, s.dir, r); err != nil {
 			return errors.Join(runErr, err)
 		}
 	}
 	switch {
 	case runErr != nil:
 		return runErr
-	case len(r.Scenarios) < len(plans):
+	case len(r.NotRun) > 0:
 		return errors.New("interrupted: not every scenario was run")
 	}
 	return exitOf(r.Status)
+}
+
+// copyRunbooks puts the runbooks of the plans beside the report, which links to them.
+func copyRunbooks(dir string, books fs.FS, plans []evidence.Plan) error {
+	for _, p := range plans {
+		data, err := fs.ReadFile(books, p.Runbook+".md")
+		if err != nil {
+			return fmt.Errorf("copy runbook: %w", err)
+		}
+		if err := os.MkdirAll(filepath.Join(dir, "runbooks"), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "runbooks", p.Runbook+".md"), data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // wire joins the local testbed with the adapters that trials need.

@@ -187,6 +187,9 @@ func finish(out io.Writer, dir string, r *evidence.Run) error {
 	for _, s := range r.Scenarios {
 		all = append(all, verdict.Verdict{Status: s.Status, Reason: s.Reason})
 	}
+	if len(r.NotRun) > 0 {
+		all = append(all, verdict.Unsure("not run: %s", strings.Join(r.NotRun, "; ")))
+	}
 	r.Status = verdict.Worst(all...).Status
 	if err := evidence.SaveJSON(filepath.Join(dir, evidence.VerdictFile), r); err != nil {
 		return err
