@@ -65,7 +65,7 @@ func newUpCommand() *cobra.Command {
 			if _, err := connect(f.name); err == nil {
 				return fmt.Errorf("%w: %s (`seatrial status` shows it, `seatrial down` ends it)", confine.ErrTaken, f.name)
 			}
-			if err := errors.Join(cfg.Validate(), f.portsFree()); err != nil {
+			if err := errors.Join(cfg.Validate(), f.portsFree(), socketFits(f.name)); err != nil {
 				return err
 			}
 			if err := startServer(cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
@@ -76,6 +76,16 @@ func newUpCommand() *cobra.Command {
 	}
 	f.register(cmd)
 	return cmd
+}
+
+// longestSocket is what the kernel allows in the path of a Unix socket.
+const longestSocket = 107
+
+func socketFits(name string) error {
+	if path := socket(name); len(path) > longestSocket {
+		return fmt.Errorf("the control socket's path would be %d characters long, of at most %d: %s; let SEATRIAL_STATE or --name be shorter", len(path), longestSocket, path)
+	}
+	return nil
 }
 
 // portsFree names every port that is taken, before anything is started. The
