@@ -245,8 +245,9 @@ func TestEndings(t *testing.T) {
 			child := b.confined(t)
 			_ = b.cmd.Process.Signal(syscall.SIGSTOP)
 			_ = syscall.Kill(child, syscall.SIGSTOP)
-			_ = b.cmd.Process.Kill()
+			// The child first: the kernel continues it when its parent dies.
 			_ = syscall.Kill(child, syscall.SIGKILL)
+			_ = b.cmd.Process.Kill()
 			b.end()
 			for deadline := time.Now().Add(20 * time.Second); len(b.pids()) > 0 && time.Now().Before(deadline); {
 				time.Sleep(10 * time.Millisecond)

@@ -174,6 +174,12 @@ func slay(ts *testscript.TestScript, neg bool, args []string) {
 	if len(found) != 2 {
 		ts.Fatalf("testbed %s has %d processes, want keeper and confined: %v", args[0], len(found), found)
 	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", found[0]))
+	if !strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", found[1])) {
+		found[0], found[1] = found[1], found[0]
+	}
+	// The child first: a stopped child is continued by the kernel when its
+	// parent dies.
 	for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
 		for _, pid := range found {
 			ts.Check(syscall.Kill(pid, s))

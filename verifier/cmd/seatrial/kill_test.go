@@ -127,8 +127,9 @@ func (r *runProcess) kill(t *testing.T, who victim) {
 	default: // stopped, neither can see the other die
 		_ = r.cmd.Process.Signal(syscall.SIGSTOP)
 		_ = syscall.Kill(child, syscall.SIGSTOP)
-		_ = r.cmd.Process.Kill()
+		// The child first: the kernel continues it when its parent dies.
 		_ = syscall.Kill(child, syscall.SIGKILL)
+		_ = r.cmd.Process.Kill()
 	}
 }
 
