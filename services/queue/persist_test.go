@@ -59,6 +59,24 @@ func TestPersistOutcome(t *testing.T) {
 	}
 }
 
+func TestJudge(t *testing.T) {
+	for answer, want := range map[string]bool{
+		`{"stream":"TASKS","seq":7}`:                      true,
+		`{"stream":"TASKS", "seq":7,"duplicate": true}`:   true,
+		`{"stream":"TASKS", "seq":0,"duplicate": true}`:   false, // nats-server 2.10, without a majority
+		`{"error":{"code":503,"err_code":10077},"seq":0}`: false,
+		`{"stream":"","seq":7,"duplicate":true}`:          false,
+		`{"error":{"code":409},"stream":"TASKS","seq":0}`: false,
+		`+OK`: false,
+		``:    false,
+	} {
+		err := judge([]byte(answer))
+		if (err == nil) != want || err != nil && neverStored(err) {
+			t.Errorf("%s: %v", answer, err)
+		}
+	}
+}
+
 func deadlineOf(ctx context.Context) time.Time { d, _ := ctx.Deadline(); return d }
 
 func TestGate(t *testing.T) {

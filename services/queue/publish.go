@@ -62,22 +62,35 @@ func (q *Queue) store(ctx context.Context, msg *nats.Msg) error {
 	if err != nil {
 		return err
 	}
+	return judge(resp.Data)
+}
+
+// errUnsure is an acknowledgement that is none.
+var errUnsure = errors.New("the server calls it a duplicate of something that it has not stored yet")
+
+// judge returns nil if answer says that the message is stored.
+func judge(answer []byte) error {
 	// The usual answer, {"stream":"TASKS", "seq":1}, needs no decoder.
-	if bytes.HasPrefix(resp.Data, []byte(`{"stream":`)) {
+	if bytes.HasPrefix(answer, []byte(`{"stream":`)) && !bytes.Contains(answer, []byte(`"duplicate"`)) {
 		return nil
 	}
 	var ack struct {
-		Error  *jetstream.APIError `json:"error"`
-		Stream string              `json:"stream"`
+		Error    *jetstream.APIError `json:"error"`
+		Stream   string              `json:"stream"`
+		Sequence uint64              `json:"seq"`
 	}
-	if err := json.Unmarshal(resp.Data, &ack); err != nil {
+	if err := json.Unmarshal(answer, &ack); err != nil {
 		return fmt.Errorf("read acknowledgement: %w", err)
 	}
-	if ack.Error != nil {
+	switch {
+	case ack.Error != nil:
 		return ack.Error
-	}
-	if ack.Stream == "" {
+	case ack.Stream == "":
 		return jetstream.ErrInvalidJSAck
+	case ack.Sequence == 0:
+		// nats-server 2.10 says so of a repeated message whose first copy waits
+		// for a majority, which it may never get.
+		return errUnsure
 	}
 	return nil
 }
