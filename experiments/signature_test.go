@@ -92,8 +92,11 @@ var courses = map[string]behaviour{
 		`dependency_rtt_seconds{job="worker",dependency="nats",pod="worker-1"}`:   "0.001x40",
 	}, yes: []int{12, 20}, no: []int{11, 23}},
 	"api-nats-loss": {victims: []string{"api-0", "api-1"}, series: map[string]string{
-		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-0"}`: "0.001x11 0.201 0.001 0.002 0.41 0.001 0.21 0.001 0.001 0.2 0.001x17",
-		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-1"}`: "0.001x10 0.21 0.002 0.001 0.001 0.2 0.001x4 0.001x17",
+		`dependency_rtt_hist_seconds_count{job="api",dependency="nats",pod="api-0"}`:             "0+5x39",
+		`dependency_rtt_hist_seconds_bucket{job="api",dependency="nats",pod="api-0",le="0.01"}`:  "0+5x10 52+3x11 90+5x16",
+		`dependency_rtt_hist_seconds_bucket{job="api",dependency="nats",pod="api-0",le="0.025"}`: "0+5x39",
+		`dependency_rtt_hist_seconds_count{job="api",dependency="nats",pod="api-1"}`:             "0+5x39",
+		`dependency_rtt_hist_seconds_bucket{job="api",dependency="nats",pod="api-1",le="0.01"}`:  "0+5x10 54+4x11 103+5x16",
 	}, yes: []int{12, 15, 18}, no: []int{26, 30}},
 	"api-nats-bandwidth": {victims: []string{"api-0", "api-1"}, series: map[string]string{
 		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-0"}`: "0.002x10 0.05+0.05x10 0.002x17",

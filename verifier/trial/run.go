@@ -21,6 +21,7 @@ const (
 	achievedWithin = 15 * time.Second // for the load to reach the asked rate
 	quietWithin    = 75 * time.Second // for alerts of an earlier trial to end
 	quietFor       = 2 * time.Second  // without an alert
+	falseWithin    = 10 * time.Second // for what is left of a signature to pass
 	recoverWithin  = 60 * time.Second // for an injector to take a fault back
 	drainWithin    = 90 * time.Second // for the queue to empty after the load
 	saveWithin     = 60 * time.Second // for Evidence to be fetched
@@ -68,7 +69,7 @@ func (r *run) preflight(ctx context.Context) error {
 		if err := r.saveManifest(l); err != nil {
 			return unfit("preflight: %w", err)
 		}
-		if err := r.signatureFalse(ctx, l); err != nil {
+		if err := until(ctx, falseWithin, func() error { return r.signatureFalse(ctx, l) }); err != nil {
 			return unfit("preflight: %s: %w", e.Name, err)
 		}
 	}
