@@ -1,0 +1,1 @@
+../../../nats/start-nats.sh

@@ -1,0 +1,1 @@
+../../../valkey/ask.sh
