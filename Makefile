@@ -62,9 +62,10 @@ bench: root deps build ## measure what is promised; print the table, write repor
 bench-cold: root ## measure a fresh clone with empty caches up to a finished suite (20 minutes)
 	@.ci/cold
 
+KILLS ?= 50
 .PHONY: kill-test
-kill-test: root deps build ## kill a trial at 50 random moments and look for what is left
-	SEATRIAL_KILLS=50 $(GO_TEST) -run KilledAtAnyMoment -v ./verifier/cmd/seatrial
+kill-test: root deps ## kill a run at KILLS (50) random moments; nothing may be left (9 minutes)
+	SEATRIAL_KILLS=$(KILLS) $(GO_TEST) -timeout=40m -run TestKilledAtAnyMoment -v ./verifier/cmd/seatrial
 
 .PHONY: bugs
 bugs: root deps build ## break the services on purpose, bug by bug, and see each found (four minutes)
