@@ -216,16 +216,22 @@ func (p *Pod) Replace() {
 // Hold kills every container and keeps the pod down until Release. It returns
 // when all are dead.
 func (p *Pod) Hold() {
+	p.halt(&p.held)
+	p.signal(unix.SIGKILL, nil)
+	p.wait(5 * time.Second)
+}
+
+// halt sets why containers are not to start again, and calls off those that are
+// about to.
+func (p *Pod) halt(why *bool) {
 	p.mu.Lock()
-	p.held = true
+	defer p.mu.Unlock()
+	*why = true
 	for _, c := range p.running {
 		if c.timer != nil {
 			c.timer.Stop()
 		}
 	}
-	p.mu.Unlock()
-	p.signal(unix.SIGKILL, nil)
-	p.wait(5 * time.Second)
 }
 
 // Release lets a held pod start again, at once. It does nothing to one that is not held.
@@ -296,14 +302,7 @@ func (p *Pod) Injected() int {
 
 // Stop ends the pod: SIGTERM, and SIGKILL after grace. The cgroup is removed.
 func (p *Pod) Stop(grace time.Duration) error {
-	p.mu.Lock()
-	p.stopping = true
-	for _, c := range p.running {
-		if c.timer != nil {
-			c.timer.Stop()
-		}
-	}
-	p.mu.Unlock()
+	p.halt(&p.stopping)
 	p.signal(unix.SIGTERM, nil)
 	if !p.wait(grace) {
 		p.signal(unix.SIGKILL, nil)
