@@ -20,7 +20,7 @@ helm.sh/chart: {{ .ctx.Chart.Name }}-{{ .ctx.Chart.Version }}
 {{- end }}
 
 {{- define "seatrial.metadata" -}}
-name: {{ .name | default .app }}
+name: {{ get . "name" | default .app }}
 namespace: {{ .ctx.Release.Namespace }}
 labels:
   {{- include "seatrial.labels" . | nindent 2 }}
@@ -73,7 +73,7 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels:
         app: {{ $.app }}
-    {{- with $.revision }}
+    {{- with get $ "revision" }}
     matchLabelKeys: [{{ . }}]
     {{- end }}
   {{- end }}

@@ -1,0 +1,219 @@
+package check
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	core "k8s.io/api/core/v1"
+	network "k8s.io/api/networking/v1"
+)
+
+var update = flag.Bool("update", false, "write testdata/golden anew")
+
+const root = "../../.."
+
+var charts = []string{"api", "worker", "loadgen", "nats", "valkey", "seatrial", "namespaces"}
+
+// rendered renders a chart with its own values, or with those of testdata.
+func rendered(t testing.TB, chart string, alternative bool) Text {
+	t.Helper()
+	var values []byte
+	if alternative {
+		var err error
+		if values, err = os.ReadFile(filepath.Join("testdata", "values", chart+".yaml")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := Render(filepath.Join("..", chart), values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func system(t testing.TB, alternative bool) System {
+	t.Helper()
+	s, err := Decode(rendered(t, "seatrial", alternative))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// checks are those that need the whole system; some of them hold for a chart alone too.
+var checks = []struct {
+	name  string
+	alone bool
+	run   func(System) []string
+}{
+	{"security", true, Security},
+	{"hardening", true, Hardening},
+	{"probes", true, Probes},
+	{"rollouts", true, Rollouts},
+	{"services", true, Services},
+	{"budgets", true, Budgets},
+	{"autoscalers", true, Autoscalers},
+	{"addresses", false, Addresses},
+	{"scripts", false, func(s System) []string { return Scripts(s, root) }},
+	{"alerts", false, func(s System) []string { return Alerts(s, root) }},
+	{"victims", false, func(s System) []string { return Victims(s, manifests) }},
+	{"settings", true, func(s System) []string { return Settings(s, root) }},
+	{"flows", false, wrongFlows},
+}
+
+var manifests = func() []Manifest {
+	all, err := Experiments(root + "/experiments")
+	if err != nil {
+		panic(err)
+	}
+	return all
+}()
+
+// TestCharts renders every chart with its own and with other values, and runs every check.
+func TestCharts(t *testing.T) {
+	for _, chart := range charts {
+		for _, set := range []string{"default", "alternative"} {
+			t.Run(chart+"/"+set, func(t *testing.T) {
+				text := rendered(t, chart, set == "alternative")
+				s, err := Decode(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(s) == 0 {
+					t.Fatal("the chart renders nothing")
+				}
+				for _, c := range checks {
+					if !c.alone && chart != "seatrial" {
+						continue
+					}
+					for _, problem := range c.run(s) {
+						t.Errorf("%s: %s", c.name, problem)
+					}
+				}
+				golden(t, filepath.Join("testdata", "golden", chart+"."+set+".yaml"), text.Golden())
+			})
+		}
+	}
+}
+
+func golden(t *testing.T, file, have string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(have), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line, differs := firstDifference(string(want), have); differs {
+		t.Errorf("%s differs from what is rendered, first in line %s\nlook at it, then: cd deploy/charts/check && go test ./... -update", file, line)
+	}
+}
+
+// TestEverythingIsThere: a check over what is missing finds nothing wrong with it.
+func TestEverythingIsThere(t *testing.T) {
+	s := system(t, false)
+	var apps []string
+	for _, w := range s.Workloads() {
+		apps = append(apps, w.App())
+	}
+	slices.Sort(apps)
+	if want := []string{"api", "loadgen", "nats", "valkey", "worker"}; !slices.Equal(apps, want) {
+		t.Errorf("workloads: %v, want %v", apps, want)
+	}
+	if n := len(Of[*network.NetworkPolicy](s)); n < 7 {
+		t.Errorf("%d network policies, want at least 7", n)
+	}
+	jobs := s.Jobs()
+	slices.Sort(jobs)
+	if want := []string{"api", "loadgen", "nats", "valkey", "worker"}; !slices.Equal(jobs, want) {
+		t.Errorf("scraped jobs: %v, want %v", jobs, want)
+	}
+	if n := len(Of[*core.Pod](s)); n != 1 {
+		t.Errorf("%d test pods, want 1", n)
+	}
+	for _, svc := range Of[*core.Service](s) {
+		if svc.Name == "api" && (svc.Spec.Ports[0].Port != 80 || svc.Spec.Selector["app"] != "api") {
+			t.Errorf("the API's Service is %v", svc.Spec)
+		}
+	}
+}
+
+// outsiders are who is not in the system's namespace, and a stranger who is.
+var outsiders = []End{
+	{Name: "prometheus", Namespace: "monitoring", Labels: map[string]string{"app.kubernetes.io/name": "prometheus"}, Ports: []core.ContainerPort{nobody}},
+	{Name: "verifier", Namespace: "seatrial-verifier", Labels: map[string]string{"app": "verifier"}, Ports: []core.ContainerPort{nobody}},
+	{Name: "dns", Namespace: "kube-system", Labels: map[string]string{"k8s-app": "kube-dns"}, Ports: []core.ContainerPort{
+		{ContainerPort: 53}, {ContainerPort: 53, Protocol: core.ProtocolUDP}, nobody}},
+	{Name: "stranger", Namespace: Namespace, Labels: map[string]string{"app": "stranger"}, Ports: []core.ContainerPort{nobody}},
+	{Name: "neighbour", Namespace: "elsewhere", Labels: map[string]string{"app": "api"}, Ports: []core.ContainerPort{nobody}},
+	{Name: "impostor", Namespace: "elsewhere", Labels: map[string]string{"app": "verifier", "app.kubernetes.io/name": "prometheus"}, Ports: []core.ContainerPort{nobody}},
+	{Name: "world", Ports: []core.ContainerPort{{ContainerPort: 443}}},
+}
+
+// flows is who needs whom. Nothing else may be open.
+var flows = strings.Fields(`
+	loadgen->api:8080 seatrial-test->api:8080 verifier->api:8080 verifier->loadgen:8090
+	api->nats:4222 worker->nats:4222 nats->nats:6222
+	api->valkey:6379 api->valkey:26379 worker->valkey:6379 worker->valkey:26379 valkey->valkey:6379 valkey->valkey:26379
+	prometheus->api:8080 prometheus->worker:8000 prometheus->loadgen:8090 prometheus->nats:7777 prometheus->valkey:9121
+	api->dns:53 worker->dns:53 loadgen->dns:53 nats->dns:53 valkey->dns:53 seatrial-test->dns:53 stranger->dns:53
+	api->dns:53/udp worker->dns:53/udp loadgen->dns:53/udp nats->dns:53/udp valkey->dns:53/udp seatrial-test->dns:53/udp stranger->dns:53/udp`)
+
+// wrongFlows compares with flows; testdata/values/seatrial.yaml has another DNS and a gateway.
+func wrongFlows(s System) []string {
+	want := slices.Clone(flows)
+	ends := slices.Clone(outsiders)
+	for _, p := range Of[*network.NetworkPolicy](s) {
+		if p.Name == "dns" && p.Spec.Egress[0].Ports[0].Port.IntValue() == 5353 {
+			ends[2] = End{Name: "dns", Namespace: "dns", Labels: map[string]string{"app": "coredns"}, Ports: []core.ContainerPort{
+				{ContainerPort: 5353}, {ContainerPort: 5353, Protocol: core.ProtocolUDP}, {ContainerPort: 53}, nobody}}
+			ends = append(ends, End{Name: "gateway", Namespace: "gateway", Ports: []core.ContainerPort{nobody}})
+			for i := range want {
+				want[i] = strings.Replace(want[i], "dns:53", "dns:5353", 1)
+			}
+			want = append(want, "gateway->api:8080")
+		}
+	}
+	open, err := s.Flows(append(s.Ends(), ends...))
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var problems []string
+	for i := range open {
+		open[i] = strings.ReplaceAll(open[i], " ", "")
+		if !slices.Contains(want, open[i]) {
+			problems = append(problems, "open, and nobody needs it: "+open[i])
+		}
+	}
+	for _, f := range want {
+		if !slices.Contains(open, f) {
+			problems = append(problems, "needed, and closed: "+f)
+		}
+	}
+	return problems
+}
+
+func firstDifference(want, have string) (string, bool) {
+	w, h := strings.Split(want, "\n"), strings.Split(have, "\n")
+	for i := range max(len(w), len(h)) {
+		a, b := "(end)", "(end)"
+		if i < len(w) {
+			a = w[i]
+		}
+		if i < len(h) {
+			b = h[i]
+		}
+		if a != b {
+			return "\n  file:     " + a + "\n  rendered: " + b, true
+		}
+	}
+	return "", false
+}
