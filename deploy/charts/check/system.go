@@ -29,13 +29,13 @@ const Namespace = "seatrial"
 // Text is what a chart renders: the path of each template and what became of it.
 type Text map[string]string
 
-// Render renders the chart in a folder as `helm install seatrial --namespace seatrial` would.
+// Render renders the chart in a folder, or in an archive, as `helm install seatrial --namespace seatrial` would.
 // values is YAML that is laid over the chart's own; the schemas of the chart and of its
 // dependencies are enforced.
-func Render(folder string, values []byte) (Text, error) {
-	c, err := loader.LoadDir(folder)
+func Render(path string, values []byte) (Text, error) {
+	c, err := loader.Load(path)
 	if err != nil {
-		return nil, fmt.Errorf("load chart %s: %w", folder, err)
+		return nil, fmt.Errorf("load chart %s: %w", path, err)
 	}
 	given, err := chartutil.ReadValues(values)
 	if err != nil {
