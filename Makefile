@@ -76,7 +76,7 @@ fuzz: ## fuzz every target for FUZZTIME (10s) each
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: check
-check: deps build check-format check-vet check-modules check-rules check-scripts check-links check-suite check-house ## everything that needs no testbed: format, vet, staticcheck, modules, rules, scripts, links, floor plan
+check: deps build check-format check-vet check-modules check-rules check-scripts check-links check-suite check-house check-charts ## everything that needs no testbed: format, vet, staticcheck, modules, rules, scripts, links, floor plan
 
 .PHONY: check-format
 check-format:
@@ -123,6 +123,11 @@ check-suite: build
 check-house:
 	@echo 'check: the house stands as drawn'
 	@$(GO_TEST) ./architecture/... ./deploy/rules/...
+
+.PHONY: check-charts
+check-charts:
+	@echo 'check: charts, rendered and judged without a cluster'
+	@cd deploy/charts/check && $(GO_TEST) ./...
 
 .PHONY: clean
 clean: ## remove bin, .deps and reports
