@@ -47,19 +47,29 @@ func (d Dir) InRun() string {
 
 // New makes the folder of a trial called name below run.
 func New(run, name string) (Dir, error) {
-	dir := filepath.Join(run, trialsDir, Slug(name))
+	dir, err := NewFolder(filepath.Join(run, trialsDir), Slug(name))
+	if err != nil {
+		return "", fmt.Errorf("make evidence folder: %w", err)
+	}
+	return Dir(dir), nil
+}
+
+// NewFolder makes a folder that was not there before below parent, and parent
+// if need be: called name, or name-2, name-3, ... where that is taken.
+func NewFolder(parent, name string) (string, error) {
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(parent, name)
 	for n := 2; ; n++ {
-		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-			return "", fmt.Errorf("make evidence folder: %w", err)
-		}
 		err := os.Mkdir(dir, 0o755)
 		if err == nil {
-			return Dir(dir), nil
+			return dir, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return "", fmt.Errorf("make evidence folder: %w", err)
+			return "", err
 		}
-		dir = filepath.Join(run, trialsDir, fmt.Sprintf("%s-%d", Slug(name), n))
+		dir = filepath.Join(parent, fmt.Sprintf("%s-%d", name, n))
 	}
 }
 

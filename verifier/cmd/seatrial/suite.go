@@ -152,23 +152,14 @@ func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenari
 	return result, nil
 }
 
-// newRunDir makes the folder of a run below parent.
+// newRunDir makes the folder of a run below parent; another run may have begun
+// in the same second.
 func newRunDir(parent string, seed int64, now time.Time) (string, error) {
-	if err := os.MkdirAll(parent, 0o755); err != nil {
+	dir, err := evidence.NewFolder(parent, fmt.Sprintf("%s-seed%d", now.UTC().Format("20060102-150405"), seed))
+	if err != nil {
 		return "", fmt.Errorf("make the report's folder: %w", err)
 	}
-	name := fmt.Sprintf("%s-seed%d", now.UTC().Format("20060102-150405"), seed)
-	dir := filepath.Join(parent, name)
-	for n := 2; ; n++ { // another run may have begun in the same second
-		err := os.Mkdir(dir, 0o755)
-		if err == nil {
-			return dir, nil
-		}
-		if !errors.Is(err, fs.ErrExist) {
-			return "", fmt.Errorf("make the report's folder: %w", err)
-		}
-		dir = filepath.Join(parent, fmt.Sprintf("%s-%d", name, n))
-	}
+	return dir, nil
 }
 
 // pointTo lets "latest" beside the run's folder point to it.
