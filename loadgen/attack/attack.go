@@ -42,6 +42,11 @@ type Config struct {
 	Timeout time.Duration   // patience for one answer; 0 is DefaultTimeout
 	Dir     string          // where the files go; "" writes none
 
+	// Begin is offset 0 of the profile; the zero time is now. Replicas that share a
+	// load begin at one moment, so that their hits interleave as planned. One that
+	// is told late catches up.
+	Begin time.Time
+
 	Metrics *Metrics // may be nil
 
 	// Redirects is how many are followed; 0 follows none, and the 3xx is the answer.
@@ -126,7 +131,7 @@ func Start(cfg Config) (*Attack, error) {
 		return nil, err
 	}
 	a.vegeta = vegeta.NewAttacker(a.options()...)
-	a.start = time.Now()
+	a.start = beginning(cfg.Begin, time.Now())
 	header := cfg.Targets.header
 	header.Start = a.start
 	if a.record, err = files.open(header); err != nil {
@@ -137,6 +142,14 @@ func Start(cfg Config) (*Attack, error) {
 	a.results = a.vegeta.Attack(a.targeter(), pacer{a}, 0, cfg.Name)
 	go a.collect()
 	return a, nil
+}
+
+// beginning is begin, or now if that is zero, with now's monotonic clock.
+func beginning(begin, now time.Time) time.Time {
+	if begin.IsZero() {
+		return now
+	}
+	return now.Add(begin.Sub(now))
 }
 
 func (a *Attack) options() []func(*vegeta.Attacker) {

@@ -226,8 +226,8 @@ func TestEveryMistakeOfABodyIsNamed(t *testing.T) {
 		detail           string
 	}{
 		{"all at once", "application/json", `{"id":"a/b","target":"x","seed":1.5,"prefix":"","timeout":10,"repeat_ratio":2,"payload_bytes":-1,
-			"colour":"red","profile":{"kind":"steady","rate":"fast","from":3,"duration":"soon"},"shard":{"index":2,"of":2}}`, 400,
-			[]string{"colour", "seed", "timeout", "profile.duration", "profile.rate", "id", "shard", "target", "prefix", "payload_bytes", "repeat_ratio", "profile.from"},
+			"colour":"red","profile":{"kind":"steady","rate":"fast","from":3,"duration":"soon"},"shard":{"index":2,"of":2},"begin":"now"}`, 400,
+			[]string{"begin", "colour", "seed", "timeout", "profile.duration", "profile.rate", "id", "shard", "target", "prefix", "payload_bytes", "repeat_ratio", "profile.from"},
 			`timeout: is a number, want a duration like "40s"`},
 		{"empty object", "application/json; charset=utf-8", `{}`, 400, []string{"id", "target", "prefix", "profile.kind", "profile.duration"}, ""},
 		{"profile no object", "", `{"id":"a","target":"http://x","prefix":"p","profile":3}`, 400, []string{"profile"}, "is not a JSON object"},
@@ -306,6 +306,14 @@ func TestAttackThatCannotStartLeavesNothing(t *testing.T) {
 	if p := problem(t, err); p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Detail, "ulimit -n") {
 		t.Errorf("%+v", p)
 	}
+	for _, off := range []time.Duration{time.Hour, -time.Hour} {
+		s := a.spec("clock", 1, time.Second)
+		s.Begin = time.Now().Add(off)
+		_, err := a.Start(t.Context(), s)
+		if p := problem(t, err); p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Detail, "this machine's clock") {
+			t.Errorf("%v: %+v", off, p)
+		}
+	}
 	if left, err := os.ReadDir(a.dir); err != nil || len(left) != 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
@@ -362,7 +370,7 @@ func TestCloseEndsRunningAttacks(t *testing.T) {
 func TestSpecSurvivesJSON(t *testing.T) {
 	s := Spec{ID: "a", Target: "http://127.0.0.1/task", Prefix: "p", Seed: -9, Timeout: profile.Duration(time.Second), RepeatRatio: 0.1, PayloadBytes: 7,
 		Profile: profile.Config{Kind: profile.Spike, Base: 1, Peak: 9, At: profile.Duration(time.Second), For: profile.Duration(time.Second), Duration: profile.Duration(time.Minute)},
-		Shard:   &Shard{1, 3}}
+		Shard:   &Shard{1, 3}, Begin: time.Unix(1_800_000_000, 5).UTC()}
 	text, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)

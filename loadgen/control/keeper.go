@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"seatrial/loadgen/attack"
 )
@@ -133,6 +134,9 @@ func (k *keeper) start(spec Spec) (Status, error) {
 }
 
 func (k *keeper) launch(e *entry, spec Spec, path string) error {
+	if err := spec.punctual(time.Now()); err != nil {
+		return err
+	}
 	cfg, err := spec.config(path, k.metrics)
 	if err != nil {
 		return err

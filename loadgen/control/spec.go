@@ -27,6 +27,7 @@ type Spec struct {
 	RepeatRatio  float64          `json:"repeat_ratio,omitempty"`
 	PayloadBytes int              `json:"payload_bytes,omitempty"`
 	Shard        *Shard           `json:"shard,omitempty"` // nil is all of it
+	Begin        time.Time        `json:"begin,omitzero"`  // moment of the profile's start, for replicas to share; zero is at once
 }
 
 // Shard is a replica's share of a load: every Of-th hit beginning with Index.
@@ -38,6 +39,27 @@ type Shard struct {
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
 
 const maxTimeout = 10 * time.Minute
+
+// How far Begin may be from this machine's clock. Further off, the clocks of the
+// replicas do not agree, and neither would the times in their Histories.
+const (
+	latest   = 3 * time.Second
+	earliest = time.Minute
+)
+
+// punctual returns an error when s cannot begin when it should.
+func (s Spec) punctual(now time.Time) error {
+	if s.Begin.IsZero() {
+		return nil
+	}
+	switch ahead := s.Begin.Sub(now); {
+	case ahead > earliest:
+		return fmt.Errorf("begin is %v ahead of this machine's clock, at most %v", ahead.Round(time.Millisecond), earliest)
+	case ahead < -latest:
+		return fmt.Errorf("begin is %v behind this machine's clock, at most %v", -ahead.Round(time.Millisecond), latest)
+	}
+	return nil
+}
 
 // Validate returns every mistake as profile.Mistakes, or nil.
 func (s Spec) Validate() error {
@@ -87,7 +109,7 @@ func (s Spec) config(dir string, m *attack.Metrics) (attack.Config, error) {
 	if err != nil {
 		return attack.Config{}, err
 	}
-	return attack.Config{Name: s.ID, Profile: p, Targets: targets, Timeout: time.Duration(s.Timeout), Dir: dir, Metrics: m}, nil
+	return attack.Config{Name: s.ID, Profile: p, Targets: targets, Timeout: time.Duration(s.Timeout), Dir: dir, Begin: s.Begin, Metrics: m}, nil
 }
 
 // ParseSpec reads a Spec from JSON. Its error is a profile.Mistakes with all that
@@ -98,7 +120,7 @@ func ParseSpec(text []byte) (Spec, error) {
 	var rawProfile, rawShard json.RawMessage
 	err := decodeObject(text, "", map[string]any{
 		"id": &s.ID, "target": &s.Target, "seed": &s.Seed, "prefix": &s.Prefix, "timeout": &s.Timeout,
-		"repeat_ratio": &s.RepeatRatio, "payload_bytes": &s.PayloadBytes, "profile": &rawProfile, "shard": &rawShard,
+		"repeat_ratio": &s.RepeatRatio, "payload_bytes": &s.PayloadBytes, "profile": &rawProfile, "shard": &rawShard, "begin": &s.Begin,
 	}, &m)
 	if err != nil {
 		return Spec{}, err

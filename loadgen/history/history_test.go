@@ -425,6 +425,21 @@ func TestMergeOfATruncatedSourceIsTruncated(t *testing.T) {
 	equal(t, got, []Op{op(0, 1), op(1, 2)})
 }
 
+func TestMergeWithoutASourceIsTruncated(t *testing.T) {
+	var out bytes.Buffer
+	if _, err := Merge(&out, nil, reader(t, header, true, op(1, 2))); err == nil || !strings.Contains(err.Error(), "source 0") {
+		t.Errorf("merge: %v", err)
+	}
+	got, err := decode(&out)
+	if !errors.Is(err, ErrTruncated) {
+		t.Errorf("the result hides what is gone: %v", err)
+	}
+	equal(t, got, []Op{op(1, 2)})
+	if _, err := Merge(io.Discard, nil, nil); err == nil {
+		t.Error("merging what is gone gave no error")
+	}
+}
+
 func TestMergeRefusesOtherPrefixes(t *testing.T) {
 	other := header
 	other.Prefix = "u"

@@ -17,7 +17,8 @@ import (
 //
 // It holds all Ops in memory, some 60 bytes each. When a source is truncated
 // or corrupt, its sound Ops are merged, the result is left without a footer (it
-// is itself truncated), and the error says which source it was.
+// is itself truncated), and the error says which source it was. A nil source
+// stands for a replica whose record is gone, and is as bad.
 func Merge(dst io.Writer, sources ...*Reader) (Header, error) {
 	header, err := mergeHeaders(sources)
 	if err != nil {
@@ -26,6 +27,10 @@ func Merge(dst io.Writer, sources ...*Reader) (Header, error) {
 	var ops []Op
 	var faults []error
 	for i, src := range sources {
+		if src == nil {
+			faults = append(faults, fmt.Errorf("merge source %d: its record is gone", i))
+			continue
+		}
 		shift := src.Header().Start.Sub(header.Start)
 		for op, err := range src.All() {
 			if err != nil {
@@ -47,14 +52,18 @@ func (o *Op) shift(by time.Duration) {
 }
 
 func mergeHeaders(sources []*Reader) (Header, error) {
-	if len(sources) == 0 {
+	first := slices.IndexFunc(sources, func(r *Reader) bool { return r != nil })
+	if first < 0 {
 		return Header{}, errors.New("merge histories: there is none")
 	}
-	header := sources[0].Header()
-	for i, src := range sources[1:] {
+	header := sources[first].Header()
+	for i, src := range sources {
+		if src == nil {
+			continue
+		}
 		h := src.Header()
 		if h.Prefix != header.Prefix {
-			return Header{}, fmt.Errorf("merge histories: source 0 has prefix %q, source %d has %q", header.Prefix, i+1, h.Prefix)
+			return Header{}, fmt.Errorf("merge histories: source %d has prefix %q, source %d has %q", first, header.Prefix, i, h.Prefix)
 		}
 		if h.Start.Before(header.Start) {
 			header.Start = h.Start

@@ -63,7 +63,15 @@ func each(path string, do func(*vegeta.Result) error) error {
 		return fmt.Errorf("open results: %w", err)
 	}
 	defer f.Close()
-	decode := vegeta.NewDecoder(f)
+	if err := read(f, do); err != nil {
+		return fmt.Errorf("read results %s: %w", path, err)
+	}
+	return nil
+}
+
+// read calls do with every result of a stream.
+func read(src io.Reader, do func(*vegeta.Result) error) error {
+	decode := vegeta.NewDecoder(src)
 	for {
 		var r vegeta.Result
 		switch err := decode(&r); err {
@@ -71,10 +79,10 @@ func each(path string, do func(*vegeta.Result) error) error {
 		case io.EOF:
 			return nil
 		default:
-			return fmt.Errorf("read results %s: %w", path, err)
+			return err
 		}
 		if err := do(&r); err != nil {
-			return fmt.Errorf("read results %s: %w", path, err)
+			return err
 		}
 	}
 }

@@ -260,7 +260,7 @@ func wire(bed *local.Testbed, dir string, set *experiments.Set) (*session, error
 	}
 	return &session{
 		bed: localBed{bed}, set: set, dir: dir, metrics: metrics,
-		load:   newLoader(doors.Loadgen, doors.API+"/task", bed.Transport()),
+		load:   newLoader(at(doors.Loadgen), doors.API+"/task", bed.Transport()),
 		system: system.New(doors.API, bed.Transport()),
 		alerts: alert.NewManager(doors.Alertmanager, bed.Transport()),
 	}, nil
