@@ -18,6 +18,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X seatrial/services/telemetry.Versi
 COMMANDS := ./verifier/cmd/seatrial ./loadgen/cmd/loadgen \
 	./services/cmd/api ./services/cmd/worker ./services/cmd/nats-exporter
 DEPS := $(CURDIR)/.deps
+KUBECONFIG_CLUSTER := $(DEPS)/cluster/kubeconfig
 GO_TEST := go test -count=1 -timeout=15m
 FUZZTIME ?= 10s
 SCRIPTS = $(shell git -c safe.directory='*' ls-files '*.sh' .ci/links .ci/fuzz)
@@ -52,6 +53,45 @@ smoke: root deps build ## run the @smoke scenario on the real testbed (a minute)
 .PHONY: chaos-suite
 chaos-suite: root deps build ## deploy the testbed, run every scenario, judge, write reports/latest
 	bin/seatrial run --report reports
+
+.PHONY: cluster-deps
+cluster-deps: root deps build ## get what a cluster is made from into .deps/cluster (20 minutes with cold caches)
+	@deploy/cluster/deps/root.sh $(DEPS)
+	@deploy/cluster/deps/build.sh $(DEPS)
+	@cd deploy/cluster && go build -ldflags '-s -w' -o ../../bin/ ./cmd/cluster ./cmd/images
+	@bin/images --deps $(DEPS)
+
+.PHONY: cluster-up
+cluster-up: cluster-deps ## start a real Kubernetes with Chaos Mesh on this machine, without Docker or a registry
+	@bin/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## end that cluster; nothing is left of it
+	@if [ -x bin/cluster ]; then bin/cluster down; else echo 'cluster: none was started from this checkout'; fi
+
+.PHONY: cluster-status
+cluster-status: ## show the cluster's pods and latest warnings
+	@bin/cluster status
+
+.PHONY: cluster-install
+cluster-install: cluster-up ## install the system under trial and the verifier on the cluster, from their charts
+	@bin/cluster install
+
+.PHONY: cluster-suite
+cluster-suite: cluster-install ## run every scenario on the cluster; those that its kernel cannot inject are inconclusive
+	bin/seatrial run --target kubernetes --kubeconfig $(KUBECONFIG_CLUSTER) --report reports/cluster
+
+.PHONY: cluster-proofs
+cluster-proofs: cluster-install ## prove policies, admission, budgets, autoscaling, rollouts and the janitor on the cluster
+	@cd deploy/cluster && SEATRIAL_KUBECONFIG=$(KUBECONFIG_CLUSTER) $(GO_TEST) -timeout=30m -v ./proof
+
+.PHONY: kind-up
+kind-up: ## start a kind cluster with Chaos Mesh and the system, where there is Docker
+	@deploy/kind/up.sh
+
+.PHONY: kind-down
+kind-down: ## end that kind cluster
+	@deploy/kind/down.sh
 
 .PHONY: bench
 bench: root deps build ## measure what is promised; print the table, write reports/bench.json

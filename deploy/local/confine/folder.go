@@ -152,15 +152,28 @@ func clean(name string) {
 }
 
 // removeCgroups removes every cgroup with the prefix in every hierarchy
-// (v1 and v2), one level deep, and returns how many are still there.
+// (v1 and v2), with those inside of it, and returns how many are still there.
 func removeCgroups(prefix string) (left int) {
 	for _, pattern := range []string{"/sys/fs/cgroup/*/", "/sys/fs/cgroup/"} {
 		dirs, _ := filepath.Glob(pattern + prefix + ".*")
 		for _, dir := range dirs {
-			if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) {
-				left++
-			}
+			left += removeCgroup(dir)
 		}
+	}
+	return left
+}
+
+// removeCgroup removes a cgroup from the inside out: one that holds others
+// cannot be removed, and its files need not be.
+func removeCgroup(dir string) (left int) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() {
+			left += removeCgroup(filepath.Join(dir, e.Name()))
+		}
+	}
+	if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) {
+		left++
 	}
 	return left
 }
