@@ -184,7 +184,7 @@ func (r *remover) victims(ctx context.Context) ([]core.Pod, error) {
 		case apierrors.IsNotFound(err):
 		case err != nil:
 			return nil, fmt.Errorf("read victim %s: %w", key, err)
-		case s.mayHave(pod.CreationTimestamp.Time) && !slices.ContainsFunc(pods, func(p core.Pod) bool { return p.UID == pod.UID }):
+		case s.mayHave(pod.CreationTimestamp.Time) && !slices.ContainsFunc(pods, func(p core.Pod) bool { return client.ObjectKeyFromObject(&p) == key }):
 			pods = append(pods, pod)
 		}
 	}
