@@ -5,11 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	core "k8s.io/api/core/v1"
 	network "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/yaml"
 )
 
 var update = flag.Bool("update", false, "write testdata/golden anew")
@@ -146,31 +149,50 @@ func TestEverythingIsThere(t *testing.T) {
 	}
 }
 
-// outsiders are who is not in the system's namespace, and a stranger who is.
-var outsiders = []End{
-	{Name: "prometheus", Namespace: "monitoring", Labels: map[string]string{"app.kubernetes.io/name": "prometheus"}, Ports: []core.ContainerPort{nobody}},
-	{Name: "verifier", Namespace: "seatrial-verifier", Labels: map[string]string{"app": "verifier"}, Ports: []core.ContainerPort{nobody}},
-	{Name: "dns", Namespace: "kube-system", Labels: map[string]string{"k8s-app": "kube-dns"}, Ports: []core.ContainerPort{
-		{ContainerPort: 53}, {ContainerPort: 53, Protocol: core.ProtocolUDP}, nobody}},
-	{Name: "stranger", Namespace: Namespace, Labels: map[string]string{"app": "stranger"}, Ports: []core.ContainerPort{nobody}},
-	{Name: "neighbour", Namespace: "elsewhere", Labels: map[string]string{"app": "api"}, Ports: []core.ContainerPort{nobody}},
-	{Name: "impostor", Namespace: "elsewhere", Labels: map[string]string{"app": "verifier", "app.kubernetes.io/name": "prometheus"}, Ports: []core.ContainerPort{nobody}},
-	{Name: "world", Ports: []core.ContainerPort{{ContainerPort: 443}}},
+// needs is flows.yaml: who needs whom, and who else is tried.
+var needs = func() (n struct {
+	Outsiders []struct {
+		Name, Namespace string
+		Labels          map[string]string
+		Ports           []intstr.IntOrString // 53 or 53/udp
+	}
+	Flows []string
+}) {
+	text, err := os.ReadFile("../flows.yaml")
+	if err == nil {
+		err = yaml.UnmarshalStrict(text, &n)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return n
+}()
+
+// outsiders are the ends that are no pods of the system.
+func outsiders() []End {
+	var all []End
+	for _, o := range needs.Outsiders {
+		e := End{Name: o.Name, Namespace: o.Namespace, Labels: o.Labels}
+		for _, p := range o.Ports {
+			port := core.ContainerPort{ContainerPort: int32(p.IntValue())}
+			if number, udp := strings.CutSuffix(p.StrVal, "/udp"); udp {
+				n, _ := strconv.Atoi(number)
+				port = core.ContainerPort{ContainerPort: int32(n), Protocol: core.ProtocolUDP}
+			}
+			e.Ports = append(e.Ports, port)
+		}
+		if e.Namespace != "" {
+			e.Ports = append(e.Ports, nobody)
+		}
+		all = append(all, e)
+	}
+	return all
 }
 
-// flows is who needs whom. Nothing else may be open.
-var flows = strings.Fields(`
-	loadgen->api:8080 seatrial-test->api:8080 verifier->api:8080 verifier->loadgen:8090
-	api->nats:4222 worker->nats:4222 nats->nats:6222
-	api->valkey:6379 api->valkey:26379 worker->valkey:6379 worker->valkey:26379 valkey->valkey:6379 valkey->valkey:26379
-	prometheus->api:8080 prometheus->worker:8000 prometheus->loadgen:8090 prometheus->nats:7777 prometheus->valkey:9121
-	api->dns:53 worker->dns:53 loadgen->dns:53 nats->dns:53 valkey->dns:53 seatrial-test->dns:53 stranger->dns:53
-	api->dns:53/udp worker->dns:53/udp loadgen->dns:53/udp nats->dns:53/udp valkey->dns:53/udp seatrial-test->dns:53/udp stranger->dns:53/udp`)
-
-// wrongFlows compares with flows; testdata/values/seatrial.yaml has another DNS and a gateway.
+// wrongFlows compares with flows.yaml; testdata/values/seatrial.yaml has another DNS and a gateway.
 func wrongFlows(s System) []string {
-	want := slices.Clone(flows)
-	ends := slices.Clone(outsiders)
+	want := slices.Clone(needs.Flows)
+	ends := outsiders()
 	for _, p := range Of[*network.NetworkPolicy](s) {
 		if p.Name == "dns" && p.Spec.Egress[0].Ports[0].Port.IntValue() == 5353 {
 			ends[2] = End{Name: "dns", Namespace: "dns", Labels: map[string]string{"app": "coredns"}, Ports: []core.ContainerPort{
