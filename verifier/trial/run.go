@@ -246,6 +246,9 @@ func (r *run) recoverFaults(ctx context.Context) error {
 			r.rec.Residue = fmt.Sprintf("%s: %v", l.exp.Name, err)
 		}
 		r.noteAccount(l)
+		if err := r.saveManifest(l); err != nil { // again: an injector may have written into it what it saw
+			errs = append(errs, unfit("recover %s: %w", l.exp.Name, err))
+		}
 	}
 	return errors.Join(errs...)
 }

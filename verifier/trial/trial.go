@@ -155,13 +155,21 @@ func (t *Trial) Run(ctx context.Context) (*evidence.Scenario, error) {
 		var s *stopped
 		r.rec.Broken = errors.As(err, &s) && s.broken
 		if ctx.Err() != nil {
-			r.rec.Stopping, r.rec.Broken = "interrupted: "+err.Error(), false
+			r.rec.Stopping, r.rec.Broken = interrupted(ctx)+": "+err.Error(), false
 		}
 	}
 	if err := t.Dir.Save(evidence.RecordFile, r.rec); err != nil {
 		return nil, err
 	}
 	return Judge(t.Dir)
+}
+
+// interrupted says what ended ctx, if that was not somebody's wish.
+func interrupted(ctx context.Context) string {
+	if cause := context.Cause(ctx); cause != ctx.Err() {
+		return fmt.Sprintf("interrupted (%v)", cause)
+	}
+	return "interrupted"
 }
 
 // hold is the trial's story. Each part ends it by returning an error; what has

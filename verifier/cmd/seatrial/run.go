@@ -33,28 +33,40 @@ import (
 type runFlags struct {
 	suiteFlags
 	localFlags
+	kubeFlags
 	report string
 }
 
 func newRunCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use: "run", Short: "deploy a testbed, run the scenarios, judge them and write a report", Args: cobra.NoArgs,
+		Use: "run", Short: "run the scenarios on a testbed, judge them and write a report", Args: cobra.NoArgs,
 		Long: `run brings up a testbed of its own, holds a trial for each scenario, judges it from its
 Evidence, and takes the testbed down. Each run leaves a folder DIR/<time>-seed<seed>, and
 DIR/latest points to it: report.html, summary.md, junit.xml, verdict.json and evidence/.
 
+With --target kubernetes the system and Chaos Mesh run in a cluster already, and stay. One
+run at a time holds the lease there; another is refused. docs/kubernetes.md has the rest.
+
 Ctrl-C recovers the fault, closes the Evidence and writes the report of what was run; a
-second Ctrl-C ends everything at once. Nothing stays behind either way.
+second Ctrl-C ends everything at once. Nothing stays behind either way; in a cluster, what
+a second Ctrl-C leaves is the janitor's to remove.
 
 Exit status: 0 all pass, 1 some fail, 2 wrong usage, a broken testbed or an interrupt,
 3 some inconclusive and none failed.`,
 		Example: `  seatrial run --tags @smoke
   seatrial run --tags "@nats && ~@network" --seed 7 --report /tmp/trials
-  seatrial run --binary nats-server=/opt/nats-server-2.10.22`,
+  seatrial run --binary nats-server=/opt/nats-server-2.10.22
+  seatrial run --target kubernetes --context staging --tags @worker`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.oneTarget(cmd.Flags()); err != nil {
+				return err
+			}
 			if _, _, _, err := f.suiteFlags.load(cmd.Context()); err != nil {
 				return err
+			}
+			if f.target == onKubernetes {
+				return f.inCluster(cmd)
 			}
 			return confined(cmd, fmt.Sprintf("run-%d", os.Getpid()), func(ctx context.Context, name string) error {
 				return f.run(ctx, name, cmd.OutOrStdout())
@@ -63,6 +75,7 @@ Exit status: 0 all pass, 1 some fail, 2 wrong usage, a broken testbed or an inte
 	}
 	f.suiteFlags.register(cmd)
 	f.localFlags.register(cmd)
+	f.kubeFlags.register(cmd)
 	cmd.Flags().StringVar(&f.report, "report", "reports", "folder `DIR` for the reports of runs, each in one of its own")
 	return cmd
 }
@@ -190,14 +203,19 @@ func (f *runFlags) run(ctx context.Context, name string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	return f.holdAll(ctx, s, suite, plans, started, out)
+}
+
+// holdAll holds a trial for each plan in a session that is wired.
+func (f *runFlags) holdAll(ctx context.Context, s *session, suite steps.Suite, plans []evidence.Plan, started time.Time, out io.Writer) error {
 	show := newProgress(out, len(plans))
 	s.progress, s.done = show.update, show.done
-	r := &evidence.Run{Run: filepath.Base(dir), Seed: f.seed, Target: f.target, Started: started, Versions: bed.Versions()}
+	r := &evidence.Run{Run: filepath.Base(s.dir), Seed: f.seed, Target: f.target, Started: started, Versions: s.bed.Versions()}
 	books, err := folder("--runbooks", f.runbooksDir, runbooks.Files)
-	if err := errors.Join(err, pointTo(dir)); err != nil {
+	if err := errors.Join(err, pointTo(s.dir)); err != nil {
 		return err
 	}
-	if err := copyRunbooks(dir, books, plans); err != nil {
+	if err := copyRunbooks(s.dir, books, plans); err != nil {
 		return err
 	}
 	return hold(ctx, s, suite, plans, r, out)

@@ -24,6 +24,12 @@ import (
 	"seatrial/verifier/verdict"
 )
 
+// The testbeds.
+const (
+	onLocal      = "local"
+	onKubernetes = "kubernetes"
+)
+
 // suiteFlags are what run and list share: which scenarios, from where.
 type suiteFlags struct {
 	tags, target                             string
@@ -35,7 +41,7 @@ func (f *suiteFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.tags, "tags", "", "take the scenarios that match this `EXPRESSION`: \"@smoke\", \"@nats && ~@network\" (and, not), \"@api,@worker\" (or)")
 	fl.Int64Var(&f.seed, "seed", 1, "`NUMBER` that victims, payloads and the network's randomness are drawn from")
-	fl.StringVar(&f.target, "target", "local", "`TESTBED` where the system runs: local")
+	fl.StringVar(&f.target, "target", onLocal, "`TESTBED` where the system runs: local or kubernetes")
 	fl.StringVar(&f.featuresDir, "features", "", "folder `DIR` of *.feature files (default: those built in)")
 	fl.StringVar(&f.experimentsDir, "experiments", "", "folder `DIR` of Chaos Mesh manifests (default: those built in)")
 	fl.StringVar(&f.runbooksDir, "runbooks", "", "folder `DIR` of runbooks (default: those built in)")
@@ -43,8 +49,8 @@ func (f *suiteFlags) register(cmd *cobra.Command) {
 
 // load reads features, experiments and runbooks, and finds every mistake in them.
 func (f *suiteFlags) load(ctx context.Context) (steps.Suite, *experiments.Set, []evidence.Plan, error) {
-	if f.target != "local" {
-		return steps.Suite{}, nil, nil, fmt.Errorf("unknown --target %q: this version knows local", f.target)
+	if f.target != onLocal && f.target != onKubernetes {
+		return steps.Suite{}, nil, nil, fmt.Errorf("unknown --target %q: want %s or %s", f.target, onLocal, onKubernetes)
 	}
 	texts, err1 := folder("--features", f.featuresDir, features.Files)
 	books, err2 := folder("--runbooks", f.runbooksDir, runbooks.Files)

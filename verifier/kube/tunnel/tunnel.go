@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -130,37 +131,57 @@ func (d *Dialer) choose(ctx context.Context, t target) (*core.Pod, int, error) {
 		}
 		return &pod, t.port, nil
 	}
-	var service core.Service
-	if err := d.Client.Get(ctx, key, &service); err != nil {
+	service, pods, err := d.ready(ctx, key)
+	if err != nil {
 		return nil, 0, err
 	}
-	if len(service.Spec.Selector) == 0 {
-		return nil, 0, errors.New("it selects no pods")
-	}
-	var pods core.PodList
-	if err := d.Client.List(ctx, &pods, client.InNamespace(t.namespace), client.MatchingLabels(service.Spec.Selector)); err != nil {
-		return nil, 0, err
-	}
-	pod := pickReady(pods.Items)
-	if pod == nil {
-		return nil, 0, fmt.Errorf("none of its %d pods is ready", len(pods.Items))
-	}
-	port, err := portOf(&service, t.port, pod)
+	pod := &pods[rand.IntN(len(pods))]
+	port, err := portOf(service, t.port, pod)
 	return pod, port, err
 }
 
-// pickReady is any of the pods that is ready and stays; nil when none is.
-func pickReady(pods []core.Pod) *core.Pod {
-	var ready []*core.Pod
+// Endpoints are the addresses, for DialContext, of every ready pod of the Service
+// that address names; at least one, or the error says why there is none.
+func (d *Dialer) Endpoints(ctx context.Context, address string) ([]string, error) {
+	t, err := parse(address)
+	if err != nil || t.pod {
+		return []string{address}, err
+	}
+	service, pods, err := d.ready(ctx, client.ObjectKey{Namespace: t.namespace, Name: t.name})
+	if err != nil {
+		return nil, fmt.Errorf("find the pods of %s: %w", t, err)
+	}
+	var all []string
 	for i := range pods {
-		if pods[i].DeletionTimestamp == nil && isReady(&pods[i]) {
-			ready = append(ready, &pods[i])
+		port, err := portOf(service, t.port, &pods[i])
+		if err != nil {
+			return nil, fmt.Errorf("find the pods of %s: %w", t, err)
 		}
+		all = append(all, net.JoinHostPort(pods[i].Name+".pod."+t.namespace, strconv.Itoa(port)))
 	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// ready reads a Service and those of its pods that are ready and stay, at least one.
+func (d *Dialer) ready(ctx context.Context, key client.ObjectKey) (*core.Service, []core.Pod, error) {
+	var service core.Service
+	if err := d.Client.Get(ctx, key, &service); err != nil {
+		return nil, nil, err
+	}
+	if len(service.Spec.Selector) == 0 {
+		return nil, nil, errors.New("it selects no pods")
+	}
+	var pods core.PodList
+	if err := d.Client.List(ctx, &pods, client.InNamespace(key.Namespace), client.MatchingLabels(service.Spec.Selector)); err != nil {
+		return nil, nil, err
+	}
+	n := len(pods.Items)
+	ready := slices.DeleteFunc(pods.Items, func(p core.Pod) bool { return p.DeletionTimestamp != nil || !isReady(&p) })
 	if len(ready) == 0 {
-		return nil
+		return nil, nil, fmt.Errorf("none of its %d pods is ready", n)
 	}
-	return ready[rand.IntN(len(ready))]
+	return &service, ready, nil
 }
 
 func isReady(pod *core.Pod) bool {

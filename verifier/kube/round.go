@@ -1,0 +1,239 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
+	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"seatrial/experiments"
+	"seatrial/verifier/kube/cleanup"
+)
+
+// Deadlines of one round.
+const (
+	// injectWithin is for Chaos Mesh to inject: it tries again and again, and what
+	// fails for so long will not succeed.
+	injectWithin = 20 * time.Second
+	// patience is for Chaos Mesh to take a fault back before force is used.
+	patience = 20 * time.Second
+	// takeBackWithin is for both, and for what force takes.
+	takeBackWithin = 55 * time.Second
+	lookEvery      = 200 * time.Millisecond
+)
+
+// round is one injection of a fault.
+type round struct {
+	resolution *experiments.Resolution
+
+	mu      sync.Mutex
+	object  client.Object // as it is to be, or as last seen
+	sent    bool          // to the cluster, whatever was answered
+	told    string        // Chaos Mesh's progress when it was last seen in force, or on the way
+	before  map[string]life
+	changed []string // what became of the victims while it was in force
+	removal cleanup.Removal
+	gone    bool
+}
+
+func (r *round) seen() client.Object {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.object
+}
+
+func (r *round) see(object client.Object) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.object = object
+	if object.GetDeletionTimestamp() == nil {
+		r.told = progress(statusOf(object))
+	}
+}
+
+func (r *round) account(oneShot bool) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.sent {
+		return ""
+	}
+	parts := []string{r.told}
+	if len(r.changed) > 0 {
+		what := "while it was in force: "
+		if oneShot {
+			what = ""
+		}
+		parts = append(parts, what+strings.Join(r.changed, ", "))
+	}
+	if r.removal.Forced {
+		parts = append(parts, "Chaos Mesh did not take it back: removed by force"+restarted(r.removal.Restarted))
+	}
+	return account(parts...)
+}
+
+func restarted(pods []string) string {
+	if len(pods) == 0 {
+		return ""
+	}
+	return ", restarted " + strings.Join(pods, ", ")
+}
+
+// statusOf is what Chaos Mesh says of an object.
+func statusOf(object client.Object) *v1alpha1.ChaosStatus {
+	if s, ok := object.(v1alpha1.StatefulObject); ok {
+		return s.GetStatus()
+	}
+	return &v1alpha1.ChaosStatus{}
+}
+
+// inject sends a round's object to the cluster and waits until it is in force.
+func (f *Fault) inject(ctx context.Context, r *round) error {
+	pods, err := f.bed.pods(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.before, r.sent = lives(pods, r.resolution.VictimNames()), true
+	object := r.object.DeepCopyObject().(client.Object)
+	r.mu.Unlock()
+	if err := f.bed.client.Create(ctx, object); err != nil {
+		return fmt.Errorf("create %s: %w", nameOf(object), err)
+	}
+	deadline := time.Now().Add(injectWithin)
+	for {
+		err := f.look(ctx, r)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return errors.Join(err, context.Cause(ctx))
+		case time.Now().After(deadline):
+			return f.why(ctx, r, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// look returns nil when a round is in force.
+func (f *Fault) look(ctx context.Context, r *round) error {
+	object := blank(r.seen())
+	if err := f.bed.client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+		return fmt.Errorf("look at %s: %w", nameOf(object), err)
+	}
+	r.see(object)
+	if inForce(statusOf(object)) {
+		return nil
+	}
+	if f.exp.OneShot {
+		pods, err := f.bed.pods(ctx)
+		if err == nil && struck(r.before, lives(pods, r.resolution.VictimNames())) {
+			return nil
+		}
+	}
+	return errors.New(progress(statusOf(object)))
+}
+
+// blank is an empty object of the same kind and name.
+func blank(object client.Object) client.Object {
+	fresh := reflect.New(reflect.TypeOf(object).Elem()).Interface().(client.Object)
+	fresh.SetNamespace(object.GetNamespace())
+	fresh.SetName(object.GetName())
+	return fresh
+}
+
+func nameOf(object client.Object) string {
+	return fmt.Sprintf("%s %s/%s", reflect.TypeOf(object).Elem().Name(), object.GetNamespace(), object.GetName())
+}
+
+// why gathers what Chaos Mesh says of a round that did not come into force.
+func (f *Fault) why(ctx context.Context, r *round, last error) error {
+	said := complaints(statusOf(r.seen()), v1alpha1.Apply)
+	said = append(said, f.bed.ruleFailures(ctx, r)...)
+	if len(said) == 0 {
+		said = f.bed.warnings(ctx, r.seen())
+	}
+	if len(said) == 0 {
+		return fmt.Errorf("%w after %v, and says nothing of why", last, injectWithin)
+	}
+	return fmt.Errorf("%w after %v: %s", last, injectWithin, strings.Join(unique(said), "; "))
+}
+
+// warnings are the messages of the Warning events about an object.
+func (t *Testbed) warnings(ctx context.Context, object client.Object) []string {
+	var events core.EventList
+	if err := t.client.List(ctx, &events, client.InNamespace(object.GetNamespace())); err != nil {
+		return nil
+	}
+	var all []string
+	for _, e := range events.Items {
+		if e.Type == core.EventTypeWarning && e.InvolvedObject.UID == object.GetUID() {
+			all = append(all, oneLine(e.Message))
+		}
+	}
+	return unique(all)
+}
+
+// remove takes one round back and waits until its object is gone.
+func (f *Fault) remove(ctx context.Context, r *round) error {
+	r.mu.Lock()
+	done, object := !r.sent || r.gone, r.object
+	r.mu.Unlock()
+	if done {
+		return nil
+	}
+	f.noteChanges(ctx, r)
+	stop := f.follow(ctx, r)
+	defer stop()
+	if err := f.release(ctx, r); err != nil {
+		return err
+	}
+	removal, err := cleanup.Remove(ctx, f.bed.client, blank(object), patience)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	removal.Forced = removal.Forced || r.removal.Forced
+	r.removal, r.gone = removal, err == nil
+	return err
+}
+
+// noteChanges notes what became of the victims since the injection.
+func (f *Fault) noteChanges(ctx context.Context, r *round) {
+	pods, err := f.bed.pods(ctx)
+	if err != nil {
+		return // the account is for the reader, and proves nothing
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changed == nil {
+		r.changed = changes(r.before, lives(pods, r.resolution.VictimNames()))
+	}
+}
+
+// follow keeps Chaos Mesh's last word on an object that goes.
+func (f *Fault) follow(ctx context.Context, r *round) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for sleep(ctx, lookEvery/2) {
+			object := blank(r.seen())
+			switch err := f.bed.client.Get(ctx, client.ObjectKeyFromObject(object), object); {
+			case err == nil:
+				r.see(object)
+			case apierrors.IsNotFound(err):
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
