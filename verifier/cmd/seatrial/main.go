@@ -79,7 +79,8 @@ Exit status: 0 all pass, 1 some fail, 2 wrong usage or a broken testbed,
 	root.AddCommand(newRunCommand(), newListCommand(), newReplayCommand(), newReportCommand(),
 		newUpCommand(), newServeCommand(), newStatusCommand(), newLogsCommand(), newExecCommand(),
 		newTrafficCommand(), newCaptureCommand(), newDownCommand(),
-		newLoadCommand(), newBenchCommand(), newStressorCommand(), newFinishCommand())
+		newLoadCommand(), newBenchCommand(), newShelfCommand(), newJanitorCommand(),
+		newStressorCommand(), newFinishCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

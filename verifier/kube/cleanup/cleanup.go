@@ -37,6 +37,9 @@ const lookEvery = 250 * time.Millisecond
 type Removal struct {
 	// Gone says that the object was not there any more when it was to be deleted.
 	Gone bool
+	// Deleted says that this call was the one that deleted it; else somebody else had
+	// before, and this call saw to it that it went.
+	Deleted bool
 	// Forced says that Chaos Mesh did not let it go, and that this package did.
 	Forced bool
 	// Restarted are the victims that were deleted, to be made anew by their
@@ -80,15 +83,16 @@ func (r *remover) remove(ctx context.Context, patience time.Duration) error {
 		r.done.Gone = true
 		return nil
 	}
+	first := r.obj.GetDeletionTimestamp() == nil
 	err = r.client.Delete(ctx, r.obj, client.Preconditions{UID: &r.uid})
 	if client.IgnoreNotFound(err) != nil {
 		return err
 	}
+	r.done.Deleted = first && err == nil
 	gone, err := r.wait(ctx, patience, r.isGone)
 	if err != nil || gone {
 		return err
 	}
-	r.done.Forced = true
 	return r.force(ctx)
 }
 
@@ -140,6 +144,7 @@ func (r *remover) force(ctx context.Context) error {
 	if err != nil || !there {
 		return err
 	}
+	r.done.Forced = true
 	found, err := r.victims(ctx)
 	if err != nil {
 		return err

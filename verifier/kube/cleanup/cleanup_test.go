@@ -116,7 +116,7 @@ func TestWhatChaosMeshLetsGoIsNotForced(t *testing.T) {
 			}
 		}()
 		got, err := cleanup.Remove(t.Context(), s, n, time.Minute)
-		if err != nil || got.Forced || got.Gone || got.Restarted != nil {
+		if err != nil || !got.Deleted || got.Forced || got.Gone || got.Restarted != nil {
 			t.Errorf("removal %+v, %v", got, err)
 		}
 		if s.there(t, n) || !s.there(t, victim) {
@@ -134,7 +134,7 @@ func TestWhatIsStuckIsForcedAndOnlyItsVictimsRestart(t *testing.T) {
 		mine, others := s.rules(t, "victim", "cut"), s.rules(t, "other", "another-cut")
 		n := s.chaos(t, "cut", []string{cleanup.Finalizer}, "victim", "gone-already")
 		got, err := cleanup.Remove(t.Context(), s, n, patience)
-		if err != nil || !got.Forced || !slices.Equal(got.Restarted, []string{s.ns + "/victim"}) {
+		if err != nil || !got.Deleted || !got.Forced || !slices.Equal(got.Restarted, []string{s.ns + "/victim"}) {
 			t.Errorf("removal %+v, %v; want it forced, with the victim restarted", got, err)
 		}
 		for _, obj := range []client.Object{n, victim, mine} {
