@@ -19,6 +19,7 @@ type metrics struct {
 	errors   prometheus.Counter
 	orphans  prometheus.Gauge
 	looked   prometheus.Gauge
+	held     prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -34,15 +35,25 @@ func newMetrics() *metrics {
 			Help: "Experiments of dead runs at the last look."}),
 		looked: prometheus.NewGauge(prometheus.GaugeOpts{Name: "janitor_last_look_timestamp_seconds",
 			Help: "When everything was last looked at, in Unix time; 0 before the first time."}),
+		held: prometheus.NewGauge(prometheus.GaugeOpts{Name: "janitor_lease_held",
+			Help: "Whether a run holds the live lease: 1 while trials are held."}),
 	}
 	for _, forced := range []string{"true", "false"} {
 		m.removed.WithLabelValues(forced)
 	}
-	m.registry.MustRegister(m.removed, m.failed, m.errors, m.orphans, m.looked)
+	m.registry.MustRegister(m.removed, m.failed, m.errors, m.orphans, m.looked, m.held)
 	return m
 }
 
 func (m *metrics) remove(forced bool) { m.removed.WithLabelValues(strconv.FormatBool(forced)).Inc() }
+
+func (m *metrics) hold(live bool) {
+	if live {
+		m.held.Set(1)
+	} else {
+		m.held.Set(0)
+	}
+}
 
 // After these times without a turn, or without a look that saw everything, a Janitor
 // says so.

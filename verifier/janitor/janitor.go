@@ -125,6 +125,7 @@ func (j *Janitor) look(parent context.Context) error {
 	if err != nil {
 		return errors.Join(listErr, err) // who holds it is not known: nothing may be removed
 	}
+	j.metrics.hold(view.Live)
 	orphans := Orphans(experiments, view)
 	j.metrics.orphans.Set(float64(len(orphans)))
 	for _, o := range orphans {

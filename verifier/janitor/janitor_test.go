@@ -212,6 +212,9 @@ func TestThePromiseHoldsWheneverARunDies(t *testing.T) {
 			if !there(t, h, chaos) || !there(t, h, pod) {
 				t.Fatal("the experiment of a live run was removed")
 			}
+			if got := metric(j, "janitor_lease_held"); got != "1" {
+				t.Errorf("the lease is held, says %q", got)
+			}
 			kill()
 			died := time.Now()
 			for there(t, h, chaos) || there(t, h, pod) {
@@ -223,6 +226,9 @@ func TestThePromiseHoldsWheneverARunDies(t *testing.T) {
 			time.Sleep(time.Second)
 			if got := metric(j, `janitor_removed_total{forced="true"}`); got != "1" {
 				t.Errorf("removed by force: %q, want 1", got)
+			}
+			if got := metric(j, "janitor_lease_held"); got != "0" {
+				t.Errorf("the lease is free, says %q", got)
 			}
 			if got := events(t, h, chaos); !slices.Equal(got, []string{"OrphanForced"}) {
 				t.Errorf("events %q", got)

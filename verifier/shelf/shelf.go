@@ -1,8 +1,9 @@
 // Package shelf is a folder of reports, a folder each run, as others may see it: an
 // index, the files, and the newest results as Prometheus metrics.
 //
-// It judges nothing and changes nothing. It must not know how a run is held, and
-// believes a verdict.json no more than it can read of it.
+// It judges nothing, and changes nothing but that it takes old runs away when it is
+// told to. It must not know how a run is held, and believes a verdict.json no more
+// than it can read of it.
 package shelf
 
 import (
@@ -154,4 +155,42 @@ func Newest(runs []Run) []Run {
 	}
 	slices.SortFunc(newest, func(a, b Run) int { return cmp.Compare(a.Verdict.Target, b.Verdict.Target) })
 	return newest
+}
+
+// abandoned is the age from which a run without a verdict counts as over: no run
+// takes so long.
+const abandoned = 7 * 24 * time.Hour
+
+// Prune removes the folders of all but the newest runs, of which it keeps as many as
+// keep says, and returns their names. A run without a verdict is none of them: it
+// goes when it has not changed for a week. What is no run's folder stays.
+func (s *Shelf) Prune(keep int, now time.Time) ([]string, error) {
+	runs, err := s.Runs()
+	if err != nil {
+		return nil, err
+	}
+	var removed []string
+	var errs []error
+	for _, r := range runs {
+		if r.Verdict != nil && keep > 0 {
+			keep--
+			continue
+		}
+		if r.Verdict == nil && !s.isAbandoned(r.Folder, now) {
+			continue
+		}
+		if err := s.root.RemoveAll(r.Folder); err != nil {
+			errs = append(errs, fmt.Errorf("remove the run %s: %w", r.Folder, err))
+			continue
+		}
+		removed = append(removed, r.Folder)
+	}
+	return removed, errors.Join(errs...)
+}
+
+// isAbandoned says whether a folder is that of a run, which always writes godog.txt,
+// and has not changed for long.
+func (s *Shelf) isAbandoned(folder string, now time.Time) bool {
+	log, err := s.root.Stat(folder + "/godog.txt")
+	return err == nil && now.Sub(log.ModTime()) > abandoned
 }

@@ -271,3 +271,29 @@ func TestAFolderThatGoesAwayIsTold(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestPruneKeepsTheNewestAndWhatIsNoRun(t *testing.T) {
+	f := folder(t.TempDir())
+	for i, name := range []string{"a", "b", "c", "d"} {
+		f.run(t, name, "local", noon.Add(time.Duration(i)*time.Hour), verdict.Pass)
+	}
+	f.write(t, "held/godog.txt", "")
+	f.write(t, "killed/godog.txt", "")
+	f.write(t, "notes/verdict.json", "broken, and no run's")
+	now := time.Now()
+	if err := os.Chtimes(filepath.Join(string(f), "killed", "godog.txt"), now, now.Add(-8*24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	s := shelfOf(t, f)
+	removed, err := s.Prune(2, now)
+	if err != nil || strings.Join(removed, " ") != "killed b a" {
+		t.Errorf("removed %q, %v", removed, err)
+	}
+	runs, err := s.Runs()
+	if err != nil || names(runs) != "notes=unreadable held=none d=pass c=pass" {
+		t.Errorf("left: %s, %v", names(runs), err)
+	}
+	if removed, err := s.Prune(2, now); err != nil || removed != nil {
+		t.Errorf("again: removed %q, %v", removed, err)
+	}
+}

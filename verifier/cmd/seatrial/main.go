@@ -79,7 +79,7 @@ Exit status: 0 all pass, 1 some fail, 2 wrong usage or a broken testbed,
 	root.AddCommand(newRunCommand(), newListCommand(), newReplayCommand(), newReportCommand(),
 		newUpCommand(), newServeCommand(), newStatusCommand(), newLogsCommand(), newExecCommand(),
 		newTrafficCommand(), newCaptureCommand(), newDownCommand(),
-		newLoadCommand(), newBenchCommand(), newShelfCommand(), newJanitorCommand(),
+		newLoadCommand(), newBenchCommand(), newShelfCommand(), newPruneCommand(), newJanitorCommand(),
 		newStressorCommand(), newFinishCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +32,35 @@ Whoever reaches ADDRESS can read everything in the folder.`,
 	}
 	cmd.Flags().StringVar(&reports, "reports", "reports", "folder `DIR` with the reports of runs, each in one of its own")
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8095", "`ADDRESS` to serve at")
+	return cmd
+}
+
+func newPruneCommand() *cobra.Command {
+	var reports string
+	var keep int
+	cmd := &cobra.Command{
+		Use: "prune", Short: "remove old runs from a folder of reports", Args: cobra.NoArgs,
+		Long: `prune removes the folders of all runs but the newest, by the time at which they started. A run that
+has no verdict is removed when it has not changed for a week. Anything else in the folder stays.`,
+		Example: "  seatrial prune --reports /reports --keep 30",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if keep < 1 {
+				return fmt.Errorf("--keep %d: at least one run is kept", keep)
+			}
+			s, err := shelf.Open(reports)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			removed, err := s.Prune(keep, time.Now())
+			for _, name := range removed {
+				fmt.Fprintln(cmd.OutOrStdout(), "removed", name)
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&reports, "reports", "reports", "folder `DIR` with the reports of runs, each in one of its own")
+	cmd.Flags().IntVar(&keep, "keep", 30, "`NUMBER` of runs with a verdict that stay")
 	return cmd
 }
 
