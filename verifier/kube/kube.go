@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	"github.com/go-logr/logr"
@@ -54,6 +55,8 @@ type Testbed struct {
 	dialer   *tunnel.Dialer
 	versions map[string]string
 	ask      Ask
+
+	injectWithin, recoverWithin time.Duration // shorter in tests
 
 	mu     sync.Mutex
 	rights map[right]bool // that were granted
@@ -108,6 +111,7 @@ func open(cfg Config, access *rest.Config) (*Testbed, error) {
 	}
 	return &Testbed{
 		cfg: cfg, client: c, logs: core, dialer: &tunnel.Dialer{Client: c, Config: access}, rights: map[right]bool{},
+		injectWithin: injectWithin, recoverWithin: recoverWithin,
 		ask: func(context.Context, string) (bool, error) { return true, nil },
 	}, nil
 }

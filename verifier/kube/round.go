@@ -23,8 +23,8 @@ const (
 	// injectWithin is for Chaos Mesh to inject: it tries again and again, and what
 	// fails for so long will not succeed.
 	injectWithin = 20 * time.Second
-	// patience is for Chaos Mesh to take a fault back before force is used.
-	patience = 20 * time.Second
+	// recoverWithin is for Chaos Mesh to take a fault back before force is used.
+	recoverWithin = 20 * time.Second
 	// takeBackWithin is for both, and for what force takes.
 	takeBackWithin = 55 * time.Second
 	lookEvery      = 200 * time.Millisecond
@@ -38,6 +38,7 @@ type round struct {
 	object  client.Object // as it is to be, or as last seen
 	sent    bool          // to the cluster, whatever was answered
 	told    string        // Chaos Mesh's progress when it was last seen in force, or on the way
+	undone  bool          // Chaos Mesh's records said that all of it was taken back
 	before  map[string]life
 	changed []string // what became of the victims while it was in force
 	removal cleanup.Removal
@@ -54,7 +55,8 @@ func (r *round) see(object client.Object) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.object = object
-	if object.GetDeletionTimestamp() == nil {
+	r.undone = r.undone || recovered(statusOf(object))
+	if object.GetDeletionTimestamp() == nil && !r.undone {
 		r.told = progress(statusOf(object))
 	}
 }
@@ -66,6 +68,9 @@ func (r *round) account(oneShot bool) string {
 		return ""
 	}
 	parts := []string{r.told}
+	if r.undone && !oneShot {
+		parts = append(parts, "and taken back")
+	}
 	if len(r.changed) > 0 {
 		what := "while it was in force: "
 		if oneShot {
@@ -107,7 +112,7 @@ func (f *Fault) inject(ctx context.Context, r *round) error {
 	if err := f.bed.client.Create(ctx, object); err != nil {
 		return fmt.Errorf("create %s: %w", nameOf(object), err)
 	}
-	deadline := time.Now().Add(injectWithin)
+	deadline := time.Now().Add(f.bed.injectWithin)
 	for {
 		err := f.look(ctx, r)
 		switch {
@@ -164,9 +169,9 @@ func (f *Fault) why(ctx context.Context, r *round, last error) error {
 		said = f.bed.warnings(ctx, r.seen())
 	}
 	if len(said) == 0 {
-		return fmt.Errorf("%w after %v, and says nothing of why", last, injectWithin)
+		return fmt.Errorf("%w after %v, and says nothing of why", last, f.bed.injectWithin)
 	}
-	return fmt.Errorf("%w after %v: %s", last, injectWithin, strings.Join(unique(said), "; "))
+	return fmt.Errorf("%w after %v: %s", last, f.bed.injectWithin, strings.Join(unique(said), "; "))
 }
 
 // warnings are the messages of the Warning events about an object.
@@ -198,7 +203,7 @@ func (f *Fault) remove(ctx context.Context, r *round) error {
 	if err := f.release(ctx, r); err != nil {
 		return err
 	}
-	removal, err := cleanup.Remove(ctx, f.bed.client, blank(object), patience)
+	removal, err := cleanup.Remove(ctx, f.bed.client, blank(object), f.bed.recoverWithin)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	removal.Forced = removal.Forced || r.removal.Forced

@@ -1,0 +1,267 @@
+package kube
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"seatrial/experiments"
+)
+
+func status(records ...*v1alpha1.Record) *v1alpha1.ChaosStatus {
+	return &v1alpha1.ChaosStatus{Experiment: v1alpha1.ExperimentStatus{Records: records}}
+}
+
+func record(phase v1alpha1.Phase, injected, recovered int) *v1alpha1.Record {
+	return &v1alpha1.Record{Id: "ns/pod", Phase: phase, InjectedCount: injected, RecoveredCount: recovered}
+}
+
+func TestInForceAndRecovered(t *testing.T) {
+	const wait, undoing = "Not Injected/Wait", "Injected/Wait"
+	lying := status(record(v1alpha1.NotInjected, 0, 0))
+	lying.Conditions = []v1alpha1.ChaosCondition{
+		{Type: v1alpha1.ConditionAllRecovered, Status: core.ConditionTrue}, {Type: v1alpha1.ConditionAllInjected, Status: core.ConditionTrue},
+	}
+	for name, c := range map[string]struct {
+		status             *v1alpha1.ChaosStatus
+		inForce, recovered bool
+	}{
+		"nothing selected yet":                    {status(), false, false},
+		"conditions say what is not so":           {lying, false, false},
+		"injected":                                {status(record(v1alpha1.Injected, 1, 0)), true, false},
+		"one of two":                              {status(record(v1alpha1.Injected, 1, 0), record(v1alpha1.NotInjected, 0, 0)), false, false},
+		"rules not set in the pod yet":            {status(record(v1alpha1.Injected, 1, 0), record(wait, 0, 0)), false, false},
+		"injected by phase, counted never":        {status(record(v1alpha1.Injected, 0, 0)), false, false},
+		"being taken back":                        {status(record(undoing, 1, 0)), false, false},
+		"taken back":                              {status(record(v1alpha1.NotInjected, 1, 1)), false, true},
+		"taken back once, injected twice":         {status(record(v1alpha1.NotInjected, 2, 1)), false, false},
+		"one taken back, the other never started": {status(record(v1alpha1.NotInjected, 1, 1), record(v1alpha1.NotInjected, 0, 0)), false, false},
+		"injected again after it was taken back":  {status(record(v1alpha1.Injected, 2, 1)), true, false},
+	} {
+		if got := inForce(c.status); got != c.inForce {
+			t.Errorf("%s: in force %v, want %v", name, got, c.inForce)
+		}
+		if got := recovered(c.status); got != c.recovered {
+			t.Errorf("%s: recovered %v, want %v", name, got, c.recovered)
+		}
+	}
+}
+
+func TestComplaintsAreChaosMeshsOwnWords(t *testing.T) {
+	r := record("Not Injected/Wait", 0, 0)
+	event := func(kind v1alpha1.RecordEventType, op v1alpha1.RecordEventOperation, text string) {
+		r.Events = append(r.Events, v1alpha1.RecordEvent{Type: kind, Operation: op, Message: text})
+	}
+	event(v1alpha1.TypeFailed, v1alpha1.Apply, "unable to flush\n  tcs: exit status 2")
+	event(v1alpha1.TypeFailed, v1alpha1.Apply, "unable to flush tcs: exit status 2")
+	event(v1alpha1.TypeFailed, v1alpha1.Recover, "cannot undo")
+	event(v1alpha1.TypeSucceeded, v1alpha1.Apply, "")
+	if got := complaints(status(r, r), v1alpha1.Apply); !slices.Equal(got, []string{"unable to flush tcs: exit status 2"}) {
+		t.Errorf("%q", got)
+	}
+	if got, want := progress(status(r, record(v1alpha1.Injected, 1, 0))), "Chaos Mesh has injected 1 of 2, not ns/pod (Not Injected/Wait)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestVersions(t *testing.T) {
+	for _, c := range []struct {
+		said   []string
+		stated string
+		want   string // or a part of the error
+	}{
+		{[]string{"2.8.3"}, "", "2.8.3"},
+		{[]string{"", "v2.7.3"}, "", "2.7.3"},
+		{[]string{"2.7.2"}, "", "CVE-2025-59358"},
+		{[]string{"2.7.2"}, "2.8.0", "CVE-2025-59361"}, // what it says of itself counts
+		{[]string{"2.10.0"}, "", "2.10.0"},
+		{[]string{"3.0.0-rc.1"}, "", "3.0.0"},
+		{[]string{"0.0.0", "latest"}, "", "--chaos-mesh-version"},
+		{[]string{"0.0.0", "dev"}, "2.8.3", "2.8.3 (as stated)"},
+		{[]string{"dev"}, "2.6.0", "CVE-2025-59360"},
+		{[]string{"dev"}, "newest", "want a version such as"},
+		{nil, "", "does not tell its version"},
+		{[]string{"2.8", "2.8.3.1", "99999999999999999999.0.0"}, "", "does not tell"},
+	} {
+		got, err := acceptable(c.said, c.stated)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, c.want) || err == nil && got != c.want {
+			t.Errorf("%q, stated %q: %q, want %q", c.said, c.stated, got, c.want)
+		}
+	}
+	for image, want := range map[string]string{
+		"registry:5000/a/b": "", "registry:5000/a/b:v1": "v1", "b:v1@sha256:00": "v1", "b@sha256:00": "", "b": "",
+	} {
+		if got := tagOf(image); got != want {
+			t.Errorf("tag of %s: %q, want %q", image, got, want)
+		}
+	}
+}
+
+func TestChangesOfVictims(t *testing.T) {
+	before := map[string]life{
+		"a": {"1", map[string]int32{"x": 0, "y": 2}}, "b": {"2", nil}, "c": {"3", nil}, "d": {"4", map[string]int32{"x": 1}},
+	}
+	after := map[string]life{
+		"a": {"1", map[string]int32{"x": 1, "y": 4}}, "b": {"9", nil}, "d": {"4", map[string]int32{"x": 1}}, "e": {"5", nil},
+	}
+	if got, want := strings.Join(changes(before, after), "; "), "a/x restarted once; a/y restarted 2 times; b was replaced; c is gone"; got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	if struck(before, after) {
+		t.Error("d is as it was: not every victim was struck")
+	}
+	delete(before, "d")
+	if !struck(before, after) {
+		t.Error("every victim was struck")
+	}
+	if struck(nil, after) {
+		t.Error("no victim cannot be struck")
+	}
+}
+
+func TestMarksOfAFaultInItsVictims(t *testing.T) {
+	whole := core.PodStatus{Phase: core.PodRunning, Conditions: []core.PodCondition{{Type: core.PodReady, Status: core.ConditionTrue}}}
+	pods := []core.Pod{
+		{ObjectMeta: meta.ObjectMeta{Name: "a", Annotations: map[string]string{"chaos-mesh-worker-down-abcde-pod-failure-worker-normal-image": "x", "other": "y"}}, Status: whole},
+		{ObjectMeta: meta.ObjectMeta{Name: "b", Annotations: map[string]string{"chaos-mesh-older-pod-failure": "x"}}, Status: whole},
+		{ObjectMeta: meta.ObjectMeta{Name: "bystander"}},
+	}
+	got := marks(pods, []string{"a", "b"}, "worker-down-abcde")
+	if len(got) != 1 || !strings.Contains(got[0], "pod a still has the annotation") {
+		t.Errorf("%q", got)
+	}
+	pods[1].Status.Conditions[0].Status = core.ConditionFalse // shared: both are not ready now
+	if got := marks(pods, []string{"b"}, "x"); len(got) != 1 || !strings.HasPrefix(got[0], "pod b is not ready") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAnExperimentMovesToItsNamespace(t *testing.T) {
+	e, err := experiments.Embedded().Get("nats-partition")
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := relocate(e, "elsewhere")
+	c := moved.Object.(*v1alpha1.NetworkChaos)
+	if c.Namespace != "elsewhere" || c.Spec.Selector.Namespaces[0] != "elsewhere" || c.Spec.Target.Selector.Namespaces[0] != "elsewhere" {
+		t.Errorf("%+v", c)
+	}
+	if e.Object.GetNamespace() != "seatrial" || e.Object.(*v1alpha1.NetworkChaos).Spec.Selector.Namespaces[0] != "seatrial" {
+		t.Error("the experiment itself was changed, which others share")
+	}
+}
+
+func TestEveryExperimentSuitsAndKeepsItsMeaning(t *testing.T) {
+	for _, e := range experiments.Embedded().All() {
+		if err := suits(e); err != nil {
+			t.Errorf("%s: %v", e.Name, err)
+		}
+		if e.Duration == 0 {
+			continue
+		}
+		object := e.Object.DeepCopyObject().(v1alpha1.InnerObject)
+		if err := setDuration(object, e.Duration+spare); err != nil {
+			t.Fatal(err)
+		}
+		until, left, err := object.DurationExceeded(object.GetCreationTimestamp().Add(e.Duration))
+		if until || err != nil || left != spare {
+			t.Errorf("%s: %v after its duration it ends in %v, %v; want %v", e.Name, until, left, err, spare)
+		}
+	}
+}
+
+func TestUnsuitableExperiments(t *testing.T) {
+	network := &v1alpha1.NetworkChaos{}
+	network.Spec.RemoteCluster = "far"
+	for name, c := range map[string]struct {
+		exp  *experiments.Experiment
+		want string
+	}{
+		"a schedule":       {&experiments.Experiment{Kind: "Schedule", Object: &v1alpha1.Schedule{}}, "seatrial.dev/repeat"},
+		"a cloud":          {&experiments.Experiment{Kind: "AWSChaos", Object: &v1alpha1.AWSChaos{}}, "breaks no pods"},
+		"a remote cluster": {&experiments.Experiment{Kind: "NetworkChaos", Object: network}, "remoteCluster far"},
+	} {
+		if err := suits(c.exp); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+func TestNamesAreUniqueAndShort(t *testing.T) {
+	one, two := uniqueName("worker-kill"), uniqueName("worker-kill")
+	if one == two || !strings.HasPrefix(one, "worker-kill-") {
+		t.Errorf("%s, %s", one, two)
+	}
+	if long := uniqueName(strings.Repeat("a-", 60)); len(long) > 56 || strings.Contains(long, "--") {
+		t.Errorf("%s", long)
+	}
+}
+
+// TestTheRightsInTheDocumentation: the Roles of docs/kubernetes.md are what rules says.
+func TestTheRightsInTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../docs/kubernetes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, ok := strings.Cut(string(text), "```yaml\n")
+	block, _, closed := strings.Cut(block, "```")
+	if !ok || !closed {
+		t.Fatal("docs/kubernetes.md has no block of Roles")
+	}
+	var documented, wanted []string
+	places := []place{inSystem, inMonitoring, inChaosMesh, inVerifier}
+	for i, doc := range strings.Split(block, "---\n") {
+		var role struct {
+			Rules []struct{ APIGroups, Resources, Verbs []string }
+		}
+		if err := yaml.UnmarshalStrict([]byte(doc), &role); err != nil || i >= len(places) {
+			t.Fatalf("document %d: %v", i, err)
+		}
+		for _, r := range role.Rules {
+			documented = append(documented, strings.Join([]string{string(places[i]), strings.Join(r.APIGroups, ","), strings.Join(r.Resources, ","), strings.Join(r.Verbs, ",")}, " "))
+		}
+	}
+	for _, r := range rules {
+		wanted = append(wanted, strings.Join([]string{string(r.place), r.group, strings.Join(r.resources, ","), strings.Join(r.verbs, ",")}, " "))
+	}
+	slices.Sort(documented)
+	slices.Sort(wanted)
+	if !slices.Equal(documented, wanted) {
+		t.Errorf("documented:\n%s\nneeded:\n%s", strings.Join(documented, "\n"), strings.Join(wanted, "\n"))
+	}
+}
+
+func TestEventsAreInOrderAndOfThisTrial(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(seconds int) meta.Time { return meta.NewTime(now.Add(time.Duration(seconds) * time.Second)) }
+	events := []core.Event{
+		{LastTimestamp: at(5), Type: "Warning", Reason: "Failed", Message: "two\nlines", Count: 3, InvolvedObject: core.ObjectReference{Kind: "PodChaos", Name: "x"}},
+		{EventTime: meta.NewMicroTime(now.Add(time.Second)), Type: "Normal", Reason: "Killing", Message: "m"},
+		{LastTimestamp: at(-9), Reason: "Old"},
+	}
+	lines := strings.Split(strings.TrimSpace(eventLines(events, now)), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "Killing") || !strings.Contains(lines[1], "PodChaos x  two lines  (3 times)") {
+		t.Errorf("%q", lines)
+	}
+}
+
+func TestOnlyTheEndOfALongLogIsKept(t *testing.T) {
+	var end tail
+	for range 3 * maxLog / 1024 {
+		_, _ = end.Write([]byte(strings.Repeat("a", 1023) + "\n"))
+	}
+	_, _ = end.Write([]byte("last"))
+	if got := end.bytes(); len(got) != maxLog || !strings.HasSuffix(string(got), "\nlast") {
+		t.Errorf("%d bytes, ending %q", len(got), got[len(got)-8:])
+	}
+}
