@@ -101,12 +101,15 @@ type Record struct {
 	AskedRate    float64 `json:"asked_rate"`
 	AchievedRate float64 `json:"achieved_rate"`
 
-	Windows  []Window  `json:"windows"`
-	Markers  []Marker  `json:"markers"`
-	Proofs   []Proof   `json:"proofs,omitempty"`
-	Victims  []string  `json:"victims,omitempty"`
-	Residue  string    `json:"residue"` // "none", or what was left
-	InjectAt time.Time `json:"inject_at,omitzero"`
+	Windows []Window `json:"windows"`
+	Markers []Marker `json:"markers"`
+	Proofs  []Proof  `json:"proofs,omitempty"`
+	Victims []string `json:"victims,omitempty"`
+	// Restarts is how often each pod's server was started from the injection to the end of
+	// the load, those that were not once left out; nil where that is not known.
+	Restarts map[string]int `json:"restarts"`
+	Residue  string         `json:"residue"` // "none", or what was left
+	InjectAt time.Time      `json:"inject_at,omitzero"`
 	// RemovedAt is when the fault's removal began, HealthyAt when the system
 	// was whole again, SLOAt when users were served as promised again.
 	RemovedAt time.Time `json:"removed_at,omitzero"`
