@@ -25,6 +25,7 @@ type Scenario struct {
 	Feature     string         `json:"feature"`
 	Tags        []string       `json:"tags,omitempty"`
 	Runbook     string         `json:"runbook"`
+	Target      string         `json:"target"` // the testbed that it was held on: local or kubernetes
 	Experiments []string       `json:"experiments"`
 	Status      verdict.Status `json:"status"`
 	Reason      string         `json:"reason"`

@@ -61,7 +61,7 @@ type judged struct{ evidence.Scenario }
 
 func scenario(plan *evidence.Plan, rec *evidence.Record, dir evidence.Dir) *judged {
 	return &judged{evidence.Scenario{
-		Name: plan.Name, Feature: plan.Feature, Tags: plan.Tags, Runbook: plan.Runbook,
+		Name: plan.Name, Feature: plan.Feature, Tags: plan.Tags, Runbook: plan.Runbook, Target: plan.Target,
 		Experiments: plan.Experiments, Started: rec.Started, Evidence: dir.InRun(),
 		AskedRate: rec.AskedRate, AchievedRate: rec.AchievedRate,
 		InForce: inForce(plan, rec), Residue: rec.Residue,
