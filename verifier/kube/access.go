@@ -40,11 +40,11 @@ var kinds = []string{"podchaos", "networkchaos", "stresschaos", "timechaos", "io
 var rules = []rule{
 	{inSystem, "", []string{"pods"}, []string{"get", "list", "delete"}, false},
 	{inSystem, "", []string{"pods/log"}, []string{"get"}, false},
+	{inSystem, "", []string{"services"}, []string{"get"}, false},
 	{inSystem, "", []string{"events"}, []string{"list"}, false},
 	{inSystem, "apps", []string{"deployments", "statefulsets"}, []string{"list"}, false},
 	{inSystem, v1alpha1.SchemeGroupVersion.Group, kinds, []string{"get", "list", "create", "update", "patch", "delete"}, false},
 	{inSystem, v1alpha1.SchemeGroupVersion.Group, []string{"podnetworkchaos", "podiochaos", "podhttpchaos"}, []string{"get", "patch", "delete"}, false},
-	{inSystem, "", []string{"services"}, []string{"get"}, true},
 	{inSystem, "", []string{"pods/portforward"}, []string{"get", "create"}, true},
 	{inMonitoring, "", []string{"services"}, []string{"get"}, true},
 	{inMonitoring, "", []string{"pods"}, []string{"list"}, true},

@@ -153,6 +153,13 @@ func (c *cluster) prepare(t *testing.T, name string, d time.Duration) *Fault {
 	return f
 }
 
+// other is a testbed on the same cluster that differs.
+func (c *cluster) other(change func(*Testbed)) *Testbed {
+	bed := &Testbed{cfg: c.bed.cfg, client: c.bed.client, dialer: c.bed.dialer, rights: map[right]bool{}}
+	change(bed)
+	return bed
+}
+
 // noResidue fails the test when anything is left, by the fault's own word and by
 // the administrator's look.
 func (c *cluster) noResidue(t *testing.T, f *Fault) {
@@ -314,19 +321,15 @@ func TestPreflight(t *testing.T) {
 	if err := prepare(c.bed, "valkey-primary-kill"); err == nil || !strings.Contains(err.Error(), "the selector matches no pod") {
 		t.Errorf("without a victim: %v", err)
 	}
-	stranger := *c.bed
-	stranger.rights, stranger.client = map[right]bool{}, c.As(t, "stranger")
-	err := prepare(&stranger, "worker-kill")
+	err := prepare(c.other(func(bed *Testbed) { bed.client = c.As(t, "stranger") }), "worker-kill")
 	if err == nil || !strings.Contains(err.Error(), "create podchaos") || !strings.Contains(err.Error(), "docs/kubernetes.md") {
 		t.Errorf("without rights: %v", err)
 	}
-	daemonless := *c.bed
-	daemonless.cfg.ChaosMeshNamespace = c.ns
-	daemonless.client = c.Client
-	if err := prepare(&daemonless, "nats-partition"); err == nil || !strings.Contains(err.Error(), "node node: no chaos-daemon is ready") {
+	daemonless := c.other(func(bed *Testbed) { bed.cfg.ChaosMeshNamespace = c.ns })
+	if err := prepare(daemonless, "nats-partition"); err == nil || !strings.Contains(err.Error(), "node node: no chaos-daemon is ready") {
 		t.Errorf("without a daemon: %v", err)
 	}
-	if err := prepare(&daemonless, "worker-kill"); err != nil {
+	if err := prepare(daemonless, "worker-kill"); err != nil {
 		t.Errorf("killing a pod needs no daemon: %v", err)
 	}
 }
@@ -343,8 +346,7 @@ func TestHealthySeesExperimentsOfOthers(t *testing.T) {
 	if err := c.bed.undisturbed(t.Context()); err != nil {
 		t.Errorf("its own: %v", err)
 	}
-	other := *c.bed
-	other.cfg.Run = "another"
+	other := c.other(func(bed *Testbed) { bed.cfg.Run = "another" })
 	if err := other.undisturbed(t.Context()); err == nil || !strings.Contains(err.Error(), "none of this run's") {
 		t.Errorf("another's: %v", err)
 	}
