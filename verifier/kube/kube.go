@@ -59,7 +59,8 @@ type Testbed struct {
 	injectWithin, recoverWithin time.Duration // shorter in tests
 
 	mu     sync.Mutex
-	rights map[right]bool // that were granted
+	rights map[right]bool    // that were granted
+	beyond map[string]string // the kernel, by kernelTask: the message that said so
 }
 
 // scheme has Kubernetes' own kinds and Chaos Mesh's.
@@ -110,7 +111,7 @@ func open(cfg Config, access *rest.Config) (*Testbed, error) {
 		return nil, fmt.Errorf("connect to the cluster at %s: %w", access.Host, err)
 	}
 	return &Testbed{
-		cfg: cfg, client: c, logs: core, dialer: &tunnel.Dialer{Client: c, Config: access}, rights: map[right]bool{},
+		cfg: cfg, client: c, logs: core, dialer: &tunnel.Dialer{Client: c, Config: access}, rights: map[right]bool{}, beyond: map[string]string{},
 		injectWithin: injectWithin, recoverWithin: recoverWithin,
 		ask: func(context.Context, string) (bool, error) { return true, nil },
 	}, nil

@@ -242,8 +242,19 @@ func TestTheSameSeedDrawsTheSameVictims(t *testing.T) {
 func TestWhatTheKernelCannotDo(t *testing.T) {
 	c := newCluster(t)
 	c.mesh.set(func() { c.mesh.refuses = "Error: Specified qdisc kind is unknown." })
-	f := c.prepare(t, "nats-partition", time.Minute)
-	err := f.Inject(t.Context())
+	e, err := experiments.Embedded().Get("nats-partition")
+	if err != nil {
+		t.Fatal(err)
+	}
+	delay := *e
+	chaos := e.Object.DeepCopyObject().(*v1alpha1.NetworkChaos)
+	chaos.Spec.Action, chaos.Spec.Delay = v1alpha1.DelayAction, &v1alpha1.DelaySpec{Latency: "10ms"}
+	delay.Object, delay.Action = chaos, string(v1alpha1.DelayAction)
+	f, err := c.bed.Prepare(t.Context(), &delay, nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = f.Inject(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "Specified qdisc kind is unknown") || !strings.Contains(err.Error(), "injected 0 of 3") {
 		t.Fatalf("inject: %v", err)
 	}
@@ -254,6 +265,10 @@ func TestWhatTheKernelCannotDo(t *testing.T) {
 	if strings.Contains(f.Account(), "force") {
 		t.Errorf("account: %s", f.Account())
 	}
+	if _, err := c.bed.Prepare(t.Context(), &delay, nil, 1); err == nil || !strings.Contains(err.Error(), "the kernel cannot do netem on node: ") {
+		t.Errorf("what failed is tried again: %v", err)
+	}
+	c.prepare(t, "nats-partition", time.Minute) // which asks for no netem
 }
 
 func TestWhatChaosMeshNeverTakesBackIsForced(t *testing.T) {

@@ -48,6 +48,9 @@ func (t *Testbed) Prepare(ctx context.Context, exp *experiments.Experiment, pick
 	if err := fit(exp, first.resolution, pods); err != nil {
 		return nil, err
 	}
+	if err := t.kernelCould(first.resolution); err != nil {
+		return nil, err
+	}
 	if needsDaemon(exp) {
 		if err := t.daemons(ctx, nodesOf(first.resolution)); err != nil {
 			return nil, err

@@ -165,6 +165,7 @@ func nameOf(object client.Object) string {
 func (f *Fault) why(ctx context.Context, r *round, last error) error {
 	said := complaints(statusOf(r.seen()), v1alpha1.Apply)
 	said = append(said, f.bed.ruleFailures(ctx, r)...)
+	f.bed.noteKernel(r.resolution, said)
 	if len(said) == 0 {
 		said = f.bed.warnings(ctx, r.seen())
 	}
