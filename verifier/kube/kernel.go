@@ -29,7 +29,7 @@ func kernelTask(r *experiments.Resolution) string {
 // beyondKernel says whether a message of tc's means that the kernel lacks a
 // discipline, which no second attempt changes.
 func beyondKernel(message string) bool {
-	return strings.Contains(message, "qdisc kind is unknown") || strings.Contains(message, "qdisc not found")
+	return strings.Contains(message, "qdisc kind is unknown")
 }
 
 // kernelCould returns an error when what a round asks of the kernel has failed
