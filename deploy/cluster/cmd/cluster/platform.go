@@ -21,7 +21,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-var authorityData = regexp.MustCompile(`certificate-authority-data: (\S+)}`)
+var authorityData = regexp.MustCompile(`certificate-authority-data: ([A-Za-z0-9+/=]+)`)
 
 // answers waits until the API server says that it is ready.
 func answers(address, kubeconfig string) error {
