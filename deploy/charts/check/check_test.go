@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write testdata/golden anew")
 
 const root = "../../.."
 
-var charts = []string{"api", "worker", "loadgen", "nats", "valkey", "seatrial", "namespaces"}
+var charts = []string{"api", "worker", "loadgen", "nats", "valkey", "seatrial", "namespaces", "verifier"}
 
 // rendered renders a chart with its own values, or with those of testdata.
 func rendered(t testing.TB, chart string, alternative bool) Text {
@@ -149,16 +149,19 @@ func TestEverythingIsThere(t *testing.T) {
 	}
 }
 
-// needs is flows.yaml: who needs whom, and who else is tried.
-var needs = func() (n struct {
+// flowsFile is the shape of flows.yaml: who needs whom, and who else is tried.
+type flowsFile struct {
 	Outsiders []struct {
 		Name, Namespace string
 		Labels          map[string]string
 		Ports           []intstr.IntOrString // 53 or 53/udp
 	}
 	Flows []string
-}) {
-	text, err := os.ReadFile("../flows.yaml")
+}
+
+func readFlows(path string) flowsFile {
+	var n flowsFile
+	text, err := os.ReadFile(path)
 	if err == nil {
 		err = yaml.UnmarshalStrict(text, &n)
 	}
@@ -166,12 +169,14 @@ var needs = func() (n struct {
 		panic(err)
 	}
 	return n
-}()
+}
 
-// outsiders are the ends that are no pods of the system.
-func outsiders() []End {
+var needs = readFlows("../flows.yaml")
+
+// outsidersOf are the ends in a file that are no pods of the system.
+func outsidersOf(path string) []End {
 	var all []End
-	for _, o := range needs.Outsiders {
+	for _, o := range readFlows(path).Outsiders {
 		e := End{Name: o.Name, Namespace: o.Namespace, Labels: o.Labels}
 		for _, p := range o.Ports {
 			port := core.ContainerPort{ContainerPort: int32(p.IntValue())}
@@ -192,7 +197,7 @@ func outsiders() []End {
 // wrongFlows compares with flows.yaml; testdata/values/seatrial.yaml has another DNS and a gateway.
 func wrongFlows(s System) []string {
 	want := slices.Clone(needs.Flows)
-	ends := outsiders()
+	ends := outsidersOf("../flows.yaml")
 	for _, p := range Of[*network.NetworkPolicy](s) {
 		if p.Name == "dns" && p.Spec.Egress[0].Ports[0].Port.IntValue() == 5353 {
 			ends[2] = End{Name: "dns", Namespace: "dns", Labels: map[string]string{"app": "coredns"}, Ports: []core.ContainerPort{

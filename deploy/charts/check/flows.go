@@ -40,6 +40,9 @@ func (s System) Ends() []End {
 // is another pod of the same kind. An end without a policy of its own is free.
 func (s System) Flows(ends []End) ([]string, error) {
 	policies := Of[*network.NetworkPolicy](s)
+	home := func(e End) bool {
+		return slices.ContainsFunc(policies, func(p *network.NetworkPolicy) bool { return p.Namespace == e.Namespace })
+	}
 	var open []string
 	for _, from := range ends {
 		for _, to := range ends {
@@ -52,8 +55,8 @@ func (s System) Flows(ends []End) ([]string, error) {
 				if err != nil {
 					return nil, err
 				}
-				// Pods of other namespaces are their policies' business among themselves.
-				if out && in && (from.Namespace == Namespace || to.Namespace == Namespace) {
+				// Pods of namespaces without a policy are their own business among themselves.
+				if out && in && (home(from) || home(to)) {
 					open = append(open, fmt.Sprintf("%s -> %s:%d%s", from.Name, to.Name, port.ContainerPort, suffix(port)))
 				}
 			}

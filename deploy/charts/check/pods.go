@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	apps "k8s.io/api/apps/v1"
@@ -41,7 +42,7 @@ func Hardening(s System) []string {
 		if p.Spec.EnableServiceLinks == nil || *p.Spec.EnableServiceLinks {
 			say(p, "enableServiceLinks is on: a Service called nats would set NATS_PORT, which the start scripts read")
 		}
-		for _, c := range p.Spec.Containers {
+		for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
 			if c.SecurityContext == nil || c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem {
 				say(p, "container %s: the root file system can be written", c.Name)
 			}

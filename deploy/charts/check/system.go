@@ -12,6 +12,7 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
 	apps "k8s.io/api/apps/v1"
+	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -29,7 +30,11 @@ const Namespace = "seatrial"
 // Text is what a chart renders: the path of each template and what became of it.
 type Text map[string]string
 
-// Render renders the chart in a folder, or in an archive, as `helm install seatrial --namespace seatrial` would.
+// VerifierNamespace is where the chart verifier is installed.
+const VerifierNamespace = "seatrial-verifier"
+
+// Render renders the chart in a folder, or in an archive, as `helm install seatrial --namespace seatrial` would
+// (the chart verifier: `helm install verifier --namespace seatrial-verifier`).
 // values is YAML that is laid over the chart's own; the schemas of the chart and of its
 // dependencies are enforced.
 func Render(path string, values []byte) (Text, error) {
@@ -47,6 +52,9 @@ func Render(path string, values []byte) (Text, error) {
 	caps := chartutil.DefaultCapabilities.Copy()
 	caps.KubeVersion = chartutil.KubeVersion{Version: kubernetes, Major: "1", Minor: "34"}
 	release := chartutil.ReleaseOptions{Name: "seatrial", Namespace: Namespace, Revision: 1, IsInstall: true}
+	if c.Name() == "verifier" {
+		release.Name, release.Namespace = "verifier", VerifierNamespace
+	}
 	all, err := chartutil.ToRenderValues(c, given, release, caps)
 	if err != nil {
 		return nil, fmt.Errorf("values of chart %s: %w", c.Name(), err)
@@ -144,9 +152,16 @@ type Pod struct {
 // App is the label by which pods are selected.
 func (p Pod) App() string { return p.Meta.Labels["app"] }
 
-// Pods lists the pods of a System, those of tests included.
+// Pods lists the pods of a System, those included that end by themselves.
 func (s System) Pods() []Pod {
 	all := s.Workloads()
+	for _, j := range Of[*batch.Job](s) {
+		all = append(all, Pod{"Job " + j.Name, &j.Spec.Template.ObjectMeta, &j.Spec.Template.Spec})
+	}
+	for _, j := range Of[*batch.CronJob](s) {
+		t := &j.Spec.JobTemplate.Spec.Template
+		all = append(all, Pod{"CronJob " + j.Name, &t.ObjectMeta, &t.Spec})
+	}
 	for _, p := range Of[*core.Pod](s) {
 		all = append(all, Pod{"Pod " + p.Name, &p.ObjectMeta, &p.Spec})
 	}
