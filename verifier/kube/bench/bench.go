@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
+	"github.com/go-logr/logr"
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,6 +39,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // token is the administrator's, of a server that only this machine can reach.
@@ -67,6 +69,7 @@ var errAbsent = errors.New("the bench needs what is not here")
 // Main runs the tests of a package and stops the Bench that they started. A package
 // that uses Start calls it from its TestMain.
 func Main(m *testing.M) {
+	log.SetLogger(logr.Discard()) // or the client's library asks for a logger, at length
 	code := m.Run()
 	if shared.stop != nil {
 		shared.stop()
