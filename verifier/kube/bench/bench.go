@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -195,14 +196,16 @@ func serve(procs *processes, bin string) (address string, err error) {
 
 // await waits until the API server serves.
 func (b *Bench) await(ctx context.Context, procs *processes) error {
+	web, err := rest.HTTPClientFor(b.Config)
+	if err != nil {
+		return err
+	}
 	for {
-		c, err := client.New(b.Config, client.Options{Scheme: Scheme()})
-		if err == nil {
-			b.Client = c
-			// What every cluster has, the API server makes itself, a moment later.
-			if err = c.Get(ctx, client.ObjectKey{Name: "default"}, &core.Namespace{}); err == nil {
-				return nil
-			}
+		// Ready is who has made what every cluster has, such as everyone's right to ask
+		// what there is.
+		if err = ready(ctx, web, b.Config.Host); err == nil {
+			b.Client, err = client.New(b.Config, client.Options{Scheme: Scheme()})
+			return err
 		}
 		if name := procs.ended(); name != "" {
 			return fmt.Errorf("%s ended: %s", name, tail(filepath.Join(b.Dir, name+".log")))
@@ -213,6 +216,22 @@ func (b *Bench) await(ctx context.Context, procs *processes) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+func ready(ctx context.Context, web *http.Client, host string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, host+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	res, err := web.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("it is not ready: %s", res.Status)
+	}
+	return nil
 }
 
 // tail is the end of a log.
