@@ -58,8 +58,9 @@ chaos-suite: root deps build ## deploy the testbed, run every scenario, judge, w
 cluster-deps: root deps build ## get what a cluster is made from into .deps/cluster (20 minutes with cold caches)
 	@deploy/cluster/deps/root.sh $(DEPS)
 	@deploy/cluster/deps/build.sh $(DEPS)
-	@cd deploy/cluster && go build -ldflags '-s -w' -o ../../bin/ ./cmd/cluster ./cmd/images
-	@bin/images --deps $(DEPS)
+	@cd deploy/cluster && go build -ldflags '-s -w' -o ../../bin/ ./cmd/cluster ./cmd/images && \
+		go build -ldflags '-s -w' -o $(DEPS)/cluster/bin/ ./stand-ins/...
+	@bin/images --deps $(DEPS) --bin bin
 
 .PHONY: cluster-up
 cluster-up: cluster-deps ## start a real Kubernetes with Chaos Mesh on this machine, without Docker or a registry

@@ -128,11 +128,15 @@ func (f File) write(w *tar.Writer) error {
 	case f.From == "":
 		return w.WriteHeader(&tar.Header{Name: entry(f.Path) + "/", Typeflag: tar.TypeDir, Mode: 0o755, Uid: f.Owner, Gid: f.Owner, ModTime: time.Unix(0, 0)})
 	}
-	return filepath.WalkDir(f.From, func(from string, d fs.DirEntry, err error) error {
+	top, err := filepath.EvalSymlinks(f.From) // the walk would not follow it
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(top, func(from string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		rest, err := filepath.Rel(f.From, from)
+		rest, err := filepath.Rel(top, from)
 		if err != nil {
 			return err
 		}

@@ -188,11 +188,12 @@ func forward(door net.Listener, address string) {
 	}
 }
 
-// A program that ends is started again; one that ends so often that it cannot
-// be meant to run ends the node.
+// A program that ends is started again; one that ends so often in a row, each
+// time soon, cannot run here and ends the node.
 const (
 	restartDelay = time.Second
 	tooOften     = 30 // times
+	soon         = 30 * time.Second
 )
 
 // supervise keeps all programs running and reaps whatever was left to the
@@ -227,20 +228,26 @@ func newChildren() *children { return &children{ends: map[int]chan unix.WaitStat
 
 // keep runs a program again and again.
 func (c *children) keep(p program) error {
-	for range tooOften {
-		log, err := os.OpenFile(filepath.Join(logDir, p.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	path := filepath.Join(logDir, p.name+".log")
+	for ended := 0; ended < tooOften; {
+		log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 		if err != nil {
 			return fmt.Errorf("open the log of %s: %w", p.name, err)
 		}
+		started := time.Now()
 		status, err := c.run(p, log)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(log, "node: %s ended: %s\n", p.name, words(status))
 		log.Close()
+		if ended++; time.Since(started) > soon {
+			ended = 0
+		}
 		time.Sleep(restartDelay)
 	}
-	return fmt.Errorf("%s ended %d times; its log is %s.log", p.name, tooOften, p.name)
+	text, _ := os.ReadFile(path)
+	return fmt.Errorf("%s ended %d times; its log ends with:\n%s", p.name, tooOften, text[max(0, len(text)-1500):])
 }
 
 // run starts a program and waits until it ends.

@@ -117,8 +117,6 @@ cgroupDriver: cgroupfs
 failCgroupV1: false
 failSwapOn: false
 enforceNodeAllocatable: []
-# The node is a container in all but name: what it may not change on the machine it leaves alone.
-featureGates: {KubeletInUserNamespace: true}
 oomScoreAdj: 0
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 200Mi, nodefs.available: 1%, imagefs.available: 1%}

@@ -11,14 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// volumeCount is how many folders the node has for persistent volumes, as
+// /var/local/volumes/volume-0 and so on.
+const volumeCount = 10
+
 // mountRoot makes the node's root: the Debian root with a layer of its own
 // above, so that nothing is written to what other nodes are made from.
 func (c Config) mountRoot(root string) error {
 	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	upper, work, data := filepath.Join(c.State, "upper"), filepath.Join(c.State, "work"), filepath.Join(c.State, "var-lib")
-	for _, dir := range []string{root, upper, work, data} {
+	upper, work := filepath.Join(c.State, "upper"), filepath.Join(c.State, "work")
+	data, volumes := filepath.Join(c.State, "var-lib"), filepath.Join(c.State, "volumes")
+	dirs := []string{root, upper, work, data}
+	for i := range volumeCount {
+		dirs = append(dirs, filepath.Join(volumes, fmt.Sprintf("volume-%d", i)))
+	}
+	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("make the node's folder: %w", err)
 		}
@@ -27,12 +36,43 @@ func (c Config) mountRoot(root string) error {
 	if err := unix.Mount("overlay", root, "overlay", 0, layers); err != nil {
 		return fmt.Errorf("mount the node's root (%s): %w", layers, err)
 	}
-	for _, m := range c.mounts(data) {
+	for _, m := range c.mounts(data, volumes) {
 		if err := m.mount(root); err != nil {
 			return err
 		}
 	}
+	if err := c.showTunables(root); err != nil {
+		return err
+	}
 	return mountCgroups(filepath.Join(root, "sys/fs/cgroup"))
+}
+
+// tunables are what kubelet wants the kernel to be set to, from its
+// setupKernelTunables. They belong to the whole machine.
+var tunables = map[string]string{
+	"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
+	"kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
+}
+
+// showTunables shows kubelet what it wants to see, and leaves the machine as it is.
+func (c Config) showTunables(root string) error {
+	for name, value := range tunables {
+		file := filepath.Join(c.State, "tunables", name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return fmt.Errorf("make the folder of tunables: %w", err)
+		}
+		if err := os.WriteFile(file, []byte(value+"\n"), 0o444); err != nil {
+			return fmt.Errorf("write a tunable: %w", err)
+		}
+		target := filepath.Join(root, "proc/sys", name)
+		if _, err := os.Stat(target); err != nil {
+			continue
+		}
+		if err := unix.Mount(file, target, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("cover /proc/sys/%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // mountpoint is one mount, at a path in the node's root.
@@ -42,7 +82,7 @@ type mountpoint struct {
 	data               string
 }
 
-func (c Config) mounts(data string) []mountpoint {
+func (c Config) mounts(data, volumes string) []mountpoint {
 	const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	return []mountpoint{
 		{"proc", "/proc", "proc", quiet, ""},
@@ -59,6 +99,7 @@ func (c Config) mounts(data string) []mountpoint {
 		{"tmp", "/tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777,size=512m"},
 		// containerd's layers cannot stand on the node's own.
 		{data, "/var/lib", "", unix.MS_BIND, ""},
+		{volumes, "/var/local/volumes", "", unix.MS_BIND, ""},
 		{c.Bin, binDir, "", unix.MS_BIND | unix.MS_RDONLY, ""},
 		{c.Images, imageDir, "", unix.MS_BIND | unix.MS_RDONLY, ""},
 	}
@@ -109,5 +150,5 @@ func enterRoot(root string) error {
 	if err := unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("share mounts: %w", err)
 	}
-	return os.MkdirAll("/var/local/volumes", 0o755)
+	return nil
 }

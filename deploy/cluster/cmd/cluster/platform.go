@@ -87,10 +87,11 @@ type step struct {
 // platform puts onto the cluster what the testbed's charts expect of one.
 func platform(ctx context.Context, p *places, show *steps) error {
 	foreign := func(module, path string) string { return filepath.Join(p.deps, "cluster", "foreign", module, path) }
-	apply := []string{"apply", "--server-side", "--force-conflicts", "-f"}
+	apply := []string{"apply", "--server-side", "--force-conflicts", "-f"}[:4:4] // appended to twice
 	return p.do(ctx, show, []step{
-		{"CoreDNS, metrics-server, network policies, volumes, Prometheus operator", "kubectl",
-			append(apply, foreign("prometheus-operator", "crds")+","+p.repo("deploy/cluster/manifests"))},
+		{"definitions of the Prometheus operator", "kubectl", append(apply, foreign("prometheus-operator", "crds"))},
+		{"they are known", "kubectl", []string{"wait", "--for=condition=Established", "crd", "--all", "--timeout=" + patience.String()}},
+		{"CoreDNS, metrics-server, network policies, volumes, Prometheus, Alertmanager", "kubectl", append(apply, p.repo("deploy/cluster/manifests"))},
 		{"Chaos Mesh", "helm", []string{"upgrade", "--install", "chaos-mesh", foreign("chaos-mesh", "chart"),
 			"--namespace=chaos-mesh", "--create-namespace", "--values=" + p.repo("deploy/cluster/values/chaos-mesh.yaml")}},
 		{"the node is ready", "kubectl", []string{"wait", "--for=condition=Ready", "node", "--all", "--timeout=" + patience.String()}},

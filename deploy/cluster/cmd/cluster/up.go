@@ -46,7 +46,7 @@ func newUpCommand() *cobra.Command {
 			show := newSteps(cmd.OutOrStdout())
 			if running() {
 				show.say("the cluster is running; what it should hold is applied again")
-			} else if err := startServer(cmd.Context(), port, &p, show, cmd.ErrOrStderr()); err != nil {
+			} else if err := startServer(cmd.Context(), port, &p, show); err != nil {
 				return err
 			}
 			if err := platform(cmd.Context(), &p, show); err != nil {
@@ -85,14 +85,17 @@ func running() bool {
 const serveCommand, readyLine = "serve", "node is there"
 
 // startServer starts the process that keeps the node, in a session of its own.
-func startServer(ctx context.Context, port int, p *places, show *steps, stderr io.Writer) error {
+func startServer(ctx context.Context, port int, p *places, show *steps) error {
 	cmd := exec.Command("/proc/self/exe", serveCommand, "--repository="+p.repository, "--deps="+p.deps, fmt.Sprintf("--port=%d", port))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	output, err := cmd.StdoutPipe()
-	if err != nil {
+	// Whoever reads this command's output waits for its end; the server stays.
+	output, err1 := cmd.StdoutPipe()
+	complaints, err2 := os.Create(filepath.Join(p.deps, "cluster", "server.log"))
+	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	cmd.Stderr = stderr
+	defer complaints.Close()
+	cmd.Stderr = complaints
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the cluster: %w", err)
 	}
@@ -106,7 +109,8 @@ func startServer(ctx context.Context, port int, p *places, show *steps, stderr i
 		}
 		show.say("%s", lines.Text())
 	}
-	return errors.Join(errors.New("the cluster ended before it was there"), cmd.Wait(), ctx.Err())
+	ended := cmd.Wait()
+	return errors.Join(errors.New("the cluster ended before it was there"), ended, ctx.Err(), tail(complaints.Name()))
 }
 
 func copyFile(from, to string) error {

@@ -56,11 +56,11 @@ func system(deps, bin, root string) (all []image.Spec) {
 // platform is what the cluster itself runs.
 func platform(deps, bin string) (all []image.Spec) {
 	for _, program := range []string{"coredns", "metrics-server", "prometheus-operator", "prometheus-config-reloader", "prometheus"} {
-		all = append(all, single(program, "65532:65532", filepath.Join(bin, program), "/usr/local/bin/"+program))
+		all = append(all, single(program, "65532:65532", filepath.Join(bin, program), "/bin/"+program)) // where the operator looks
 	}
 	return append(all,
 		single("pause", "65535:65535", filepath.Join(bin, "sandbox"), "/usr/local/bin/pause"),
-		single("alertmanager", "65532:65532", filepath.Join(deps, "bin", "alertmanager"), "/usr/local/bin/alertmanager"),
+		single("alertmanager", "65532:65532", filepath.Join(deps, "bin", "alertmanager"), "/bin/alertmanager"),
 		// These two need root: one for the node's queue of packets, one because its chart gives it port 443 or so.
 		single("kube-network-policies", "", filepath.Join(bin, "kube-network-policies"), "/usr/local/bin/kube-network-policies"),
 		single("chaos-mesh", "", filepath.Join(bin, "chaos-controller-manager"), "/usr/local/bin/chaos-controller-manager"))
