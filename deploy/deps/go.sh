@@ -24,15 +24,15 @@ module_version() {
 		cat "$deps/stamps/module.log" >&2
 }
 
-# build FOLDER NAME PACKAGE VARIABLES [TAGS]
+# build FOLDER NAME PACKAGE [VARIABLES] [TAGS]
 #
 # The variables are what the program prints as its version: a module build would leave
 # them empty, and evidence must name what ran. Each is NAME, set to the version of the
 # module, or NAME=VALUE.
 build() {
-	folder=$1 name=$2 package=$3 variables=$4 tags=${5:-}
+	folder=$1 name=$2 package=$3 variables=${4:-} tags=${5:-}
 	cd "$modules/$folder" || die "$name: there is no folder $modules/$folder"
-	pin=$({ printf '%s %s\n' "$go" "$*"; go_files | xargs cat; cat "$go_sh"; } | sha256sum | cut -d' ' -f1)
+	pin=$({ printf '%s %s\n' "$go" "$*"; go_files | xargs cat "$(go env GOMOD)" "$go_sh"; } | sha256sum | cut -d' ' -f1)
 	if [ -x "$deps/bin/$name" ] && [ "$(cat "$deps/stamps/$name" 2>/dev/null)" = "$pin" ]; then
 		say "$name: is there"
 		return
@@ -53,5 +53,5 @@ build() {
 		{ cat "$log" >&2; die "$name: the build of $package $version broke"; }
 	mv -f "$deps/bin/.$name.new" "$deps/bin/$name"
 	echo "$pin" >"$deps/stamps/$name"
-	say "$name: $version is ready after $(($(date +%s) - start)) s"
+	say "$name: ${version:-of this checkout} is ready after $(($(date +%s) - start)) s"
 }

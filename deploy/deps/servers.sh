@@ -21,10 +21,10 @@ go_sh=$here/go.sh
 
 common=github.com/prometheus/common/version.Version
 # Prometheus needs none of its cloud discoveries here; without them it builds in a fraction of the time.
-build nats nats-server github.com/nats-io/nats-server/v2 ""
+build nats nats-server github.com/nats-io/nats-server/v2
 build valkey-exporter valkey-exporter github.com/oliver006/redis_exporter main.BuildVersion
 build prometheus promtool github.com/prometheus/prometheus/cmd/promtool $common remove_all_sd
 build prometheus prometheus github.com/prometheus/prometheus/cmd/prometheus $common remove_all_sd
 build alertmanager alertmanager github.com/prometheus/alertmanager/cmd/alertmanager $common
 build alertmanager amtool github.com/prometheus/alertmanager/cmd/amtool $common
-build ../deps/staticcheck staticcheck honnef.co/go/tools/cmd/staticcheck ""
+build ../deps/staticcheck staticcheck honnef.co/go/tools/cmd/staticcheck

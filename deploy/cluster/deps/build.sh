@@ -4,8 +4,8 @@
 #   deploy/cluster/deps/build.sh DEPS_DIR
 #
 # puts Kubernetes, etcd, CoreDNS, metrics-server, the enforcer of network policies,
-# Chaos Mesh, the Prometheus operator, Prometheus and helm into DEPS_DIR/cluster/bin, and
-# what their modules bring to be applied (Chaos Mesh's chart, the operator's
+# Chaos Mesh, the Prometheus operator, Prometheus, helm and our stand-ins into
+# DEPS_DIR/cluster/bin, and what their modules bring to be applied (Chaos Mesh's chart, the operator's
 # definitions) into DEPS_DIR/cluster/foreign. Each is made once: see deploy/deps/go.sh.
 set -eu
 
@@ -47,7 +47,7 @@ foreign() {
 	say "$folder: $path is copied"
 }
 
-build etcd etcd go.etcd.io/etcd/server/v3 ""
+build etcd etcd go.etcd.io/etcd/server/v3
 
 kubernetes=$(pinned kubernetes k8s.io/kubernetes)
 minor=${kubernetes#v*.}
@@ -60,10 +60,10 @@ for c in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-prox
 done
 
 build helm helm helm.sh/helm/v3/cmd/helm "helm.sh/helm/v3/internal/version.version helm.sh/helm/v3/internal/version.gitTreeState=clean"
-build coredns coredns github.com/coredns/coredns ""
+build coredns coredns github.com/coredns/coredns
 build metrics-server metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server \
 	"k8s.io/client-go/pkg/version.gitVersion=$(pinned metrics-server sigs.k8s.io/metrics-server) k8s.io/component-base/version.gitVersion=$(pinned metrics-server sigs.k8s.io/metrics-server)"
-build network-policies kube-network-policies sigs.k8s.io/kube-network-policies/cmd ""
+build network-policies kube-network-policies sigs.k8s.io/kube-network-policies/cmd
 
 # The pinned commit is of the main branch, whose changes come after 2.8.4 (its
 # CHANGELOG.md); its module's version says v0.9.1-0.DATE-COMMIT, because a Go module
@@ -89,6 +89,11 @@ build prometheus-operator prometheus-operator $operator/operator $common
 build prometheus-operator prometheus-config-reloader $operator/prometheus-config-reloader $common
 # Beside the local testbed's, one that finds its targets through the API server.
 build ../../servers/prometheus prometheus github.com/prometheus/prometheus/cmd/prometheus $common remove_all_sd,enable_kubernetes_sd
+
+# What stands in for programs that no module brings.
+for c in sandbox pause nsexec memstress; do
+	build ../stand-ins $c ./$c
+done
 
 foreign prometheus-operator $operator/operator example/prometheus-operator-crd crds
 foreign chaos-mesh github.com/chaos-mesh/chaos-mesh/cmd/chaos-daemon-helper helm/chaos-mesh chart "$mesh"
