@@ -139,28 +139,43 @@ func (j *Janitor) look(parent context.Context) error {
 	return nil
 }
 
-// list reads every Experiment that names a run. A kind that this Chaos Mesh does not
-// have is empty.
+// list reads every Experiment that names a run, all kinds at once: an API server that
+// has just started is slow with each for the first time.
 func (j *Janitor) list(ctx context.Context) ([]client.Object, error) {
+	var mu sync.Mutex // guards all and errs
 	var all []client.Object
 	var errs []error
+	var readers sync.WaitGroup
 	for _, namespace := range j.Namespaces {
 		for _, list := range lists() {
-			err := j.Client.List(ctx, list, client.InNamespace(namespace), client.HasLabels{lease.Label})
-			if apimeta.IsNoMatchError(err) {
-				continue
-			}
-			if err != nil {
-				errs = append(errs, fmt.Errorf("list %T in %s: %w", list, namespace, err))
-				continue
-			}
-			_ = apimeta.EachListItem(list, func(o runtime.Object) error {
-				all = append(all, o.(client.Object))
-				return nil
+			readers.Go(func() {
+				found, err := j.listKind(ctx, namespace, list)
+				mu.Lock()
+				defer mu.Unlock()
+				all, errs = append(all, found...), append(errs, err)
 			})
 		}
 	}
+	readers.Wait()
 	return all, errors.Join(errs...)
+}
+
+// listKind reads the Experiments of one kind. One that this Chaos Mesh does not have
+// is empty.
+func (j *Janitor) listKind(ctx context.Context, namespace string, list client.ObjectList) ([]client.Object, error) {
+	err := j.Client.List(ctx, list, client.InNamespace(namespace), client.HasLabels{lease.Label})
+	if apimeta.IsNoMatchError(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %T in %s: %w", list, namespace, err)
+	}
+	var found []client.Object
+	err = apimeta.EachListItem(list, func(o runtime.Object) error {
+		found = append(found, o.(client.Object))
+		return nil
+	})
+	return found, err
 }
 
 // lease looks at the Lease. One that does not exist is held by nobody.

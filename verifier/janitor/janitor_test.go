@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -108,7 +107,7 @@ func start(t *testing.T, c client.Client, namespaces ...string) *janitor.Janitor
 	}
 	j, err := janitor.New(janitor.Config{
 		Client: c, Namespaces: namespaces, LeaseNamespace: "seatrial-verifier",
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
