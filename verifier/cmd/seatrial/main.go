@@ -79,7 +79,7 @@ Exit status: 0 all pass, 1 some fail, 2 wrong usage or a broken testbed,
 	root.AddCommand(newRunCommand(), newListCommand(), newReplayCommand(), newReportCommand(), newParityCommand(),
 		newUpCommand(), newServeCommand(), newStatusCommand(), newLogsCommand(), newExecCommand(),
 		newTrafficCommand(), newCaptureCommand(), newDownCommand(),
-		newLoadCommand(), newBenchCommand(), newShelfCommand(), newPruneCommand(), newJanitorCommand(),
+		newLoadCommand(), newBenchCommand(), newShelfCommand(), newPruneCommand(), newAwaitCommand(), newJanitorCommand(),
 		newStressorCommand(), newFinishCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root

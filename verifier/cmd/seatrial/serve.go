@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os/signal"
 	"syscall"
 	"time"
@@ -62,6 +65,64 @@ has no verdict is removed when it has not changed for a week. Anything else in t
 	cmd.Flags().StringVar(&reports, "reports", "reports", "folder `DIR` with the reports of runs, each in one of its own")
 	cmd.Flags().IntVar(&keep, "keep", 30, "`NUMBER` of runs with a verdict that stay")
 	return cmd
+}
+
+func newAwaitCommand() *cobra.Command {
+	var within time.Duration
+	cmd := &cobra.Command{
+		Use: "await URL...", Short: "wait until URLs answer with 200 OK", Args: cobra.MinimumNArgs(1),
+		Long: `await asks each URL twice a second until it answers with 200 OK, and says what it said last when
+it does not. It is what "helm test" runs in an image without a shell.`,
+		Example: "  seatrial await --within 1m http://reports/healthz http://janitor:9095/readyz",
+		RunE: func(cmd *cobra.Command, urls []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), within)
+			defer cancel()
+			for _, url := range urls {
+				if err := await(ctx, url); err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), url, "answers")
+			}
+			return nil
+		},
+	}
+	cmd.Flags().DurationVar(&within, "within", time.Minute, "`TIME` for all of them")
+	return cmd
+}
+
+// await asks a URL until it answers with 200 OK, or ctx ends.
+func await(ctx context.Context, url string) error {
+	asker := &http.Client{Timeout: 5 * time.Second}
+	ask := func() error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		res, err := asker.Do(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if text, _ := io.ReadAll(io.LimitReader(res.Body, 300)); res.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s: %s: %s", url, res.Status, bytes.TrimSpace(text))
+		}
+		return nil
+	}
+	var said error
+	for {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("time is up: %w", cmp.Or(said, err))
+		}
+		said = err
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
 }
 
 func serveShelf(ctx context.Context, reports, listen string, stderr io.Writer) error {
