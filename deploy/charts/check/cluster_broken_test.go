@@ -75,6 +75,9 @@ func TestClusterChecksFindWhatIsBroken(t *testing.T) {
 		{"observed", "Prometheus puts labels of its own on alerts", func(t *testing.T, s System) {
 			Of[*monitoring.Prometheus](s)[0].Spec.ReplicaExternalLabelName = nil
 		}},
+		{"observed", "series end with their pod's address", func(t *testing.T, s System) {
+			Of[*monitoring.Prometheus](s)[0].Spec.ScrapeClasses[0].Default = nil
+		}},
 		{"observed", "does not look for PrometheusRules", func(t *testing.T, s System) {
 			Of[*monitoring.Prometheus](s)[0].Spec.RuleSelector = nil
 		}},

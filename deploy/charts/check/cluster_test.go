@@ -277,6 +277,13 @@ func scrapes(spec monitoring.PrometheusSpec) []string {
 			problems = append(problems, "Prometheus puts labels of its own on alerts")
 		}
 	}
+	if !slices.ContainsFunc(spec.ScrapeClasses, func(c monitoring.ScrapeClass) bool {
+		return c.Default != nil && *c.Default && slices.ContainsFunc(c.Relabelings, func(r monitoring.RelabelConfig) bool {
+			return r.TargetLabel == "instance" && slices.Equal(r.SourceLabels, []monitoring.LabelName{"__meta_kubernetes_pod_name"})
+		})
+	}) {
+		problems = append(problems, "series end with their pod's address: no alert sees that a server of the same name started anew")
+	}
 	for what, looks := range map[string]bool{
 		"ServiceMonitors": spec.ServiceMonitorSelector != nil && spec.ServiceMonitorNamespaceSelector != nil,
 		"PodMonitors":     spec.PodMonitorSelector != nil && spec.PodMonitorNamespaceSelector != nil,

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/version"
@@ -45,10 +46,11 @@ func TestPrometheusValues(t *testing.T) {
 	var v struct {
 		Prometheus struct {
 			Spec struct {
-				Monitors bool `json:"serviceMonitorSelectorNilUsesHelmValues"`
-				Rules    bool `json:"ruleSelectorNilUsesHelmValues"`
-				Clear    bool `json:"prometheusExternalLabelNameClear"`
-				Replica  bool `json:"replicaExternalLabelNameClear"`
+				Monitors bool                     `json:"serviceMonitorSelectorNilUsesHelmValues"`
+				Rules    bool                     `json:"ruleSelectorNilUsesHelmValues"`
+				Clear    bool                     `json:"prometheusExternalLabelNameClear"`
+				Replica  bool                     `json:"replicaExternalLabelNameClear"`
+				Classes  []monitoring.ScrapeClass `json:"scrapeClasses"`
 			} `json:"prometheusSpec"`
 		} `json:"prometheus"`
 		Alertmanager struct {
@@ -64,6 +66,9 @@ func TestPrometheusValues(t *testing.T) {
 	}
 	if p := v.Prometheus.Spec; p.Monitors || p.Rules || !p.Clear || !p.Replica {
 		t.Errorf("Prometheus would miss our monitors or rules, or label our alerts: %+v", p)
+	}
+	if c := v.Prometheus.Spec.Classes; len(c) != 1 || c[0].Default == nil || !*c[0].Default || len(c[0].Relabelings) != 1 || c[0].Relabelings[0].TargetLabel != "instance" {
+		t.Errorf("series would end with their pod's address: %+v", c)
 	}
 	if a := v.Alertmanager.Spec; !a.Existing || a.Secret != "alertmanager-seatrial" {
 		t.Errorf("Alertmanager does not read the Secret that install.sh makes: %+v", a)
