@@ -15,18 +15,19 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// kinds of namespaces, in the order in which they are entered: paths are looked
-// up before the mounts change.
+// kinds of namespaces, by the option that names one.
 var kinds = map[string]int{"-p": unix.CLONE_NEWPID, "-n": unix.CLONE_NEWNET, "-i": unix.CLONE_NEWIPC, "-m": unix.CLONE_NEWNS}
 
+// order in which namespaces are entered.
+var order = []int{unix.CLONE_NEWPID, unix.CLONE_NEWNET, unix.CLONE_NEWIPC, unix.CLONE_NEWNS}
+
 func main() {
+	runtime.LockOSThread() // namespaces belong to threads
 	code, err := run(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "nsexec: "+err.Error())
@@ -64,46 +65,38 @@ func run(args []string) (int, error) {
 	if err != nil {
 		return 2, err
 	}
-	runtime.LockOSThread() // namespaces belong to threads
+	if os.Getenv(childName) != "" {
+		if err := bind(); err != nil {
+			return 1, err
+		}
+		delete(files, unix.CLONE_NEWPID) // it is in it
+	}
 	if err := enter(files); err != nil {
 		return 1, err
 	}
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	// Whoever ends this program means the one that it runs.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
-	if err := cmd.Start(); err != nil {
+	if files[unix.CLONE_NEWPID] != "" {
+		return watch(args)
+	}
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
 		return 1, fmt.Errorf("start %s: %w", argv[0], err)
 	}
-	go func() {
-		for s := range signals {
-			_ = cmd.Process.Signal(s)
-		}
-	}()
-	err = cmd.Wait()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		if status := exit.Sys().(syscall.WaitStatus); status.Signaled() {
-			return 128 + int(status.Signal()), nil
-		}
-		return exit.ExitCode(), nil
-	}
-	if err != nil {
-		return 1, err
-	}
-	return 0, nil
+	return 1, fmt.Errorf("start %s: %w", argv[0], unix.Exec(path, argv, os.Environ()))
 }
 
-// enter joins the namespaces. All files are opened before the first is entered.
+// enter joins the namespaces, or only that of processes if it is among them: its
+// child joins the others. All files are opened before the first is entered.
 func enter(files map[int]string) error {
+	if file, is := files[unix.CLONE_NEWPID]; is {
+		files = map[int]string{unix.CLONE_NEWPID: file}
+	}
 	open := map[int]*os.File{}
 	for kind, path := range files {
 		f, err := os.Open(path)
 		if err != nil {
 			return err
 		}
+		defer f.Close()
 		open[kind] = f
 	}
 	if open[unix.CLONE_NEWNS] != nil {
@@ -112,9 +105,11 @@ func enter(files map[int]string) error {
 			return fmt.Errorf("part from the other threads: %w", err)
 		}
 	}
-	for kind, f := range open {
-		if err := unix.Setns(int(f.Fd()), kind); err != nil {
-			return fmt.Errorf("enter %s: %w", f.Name(), err)
+	for _, kind := range order {
+		if f := open[kind]; f != nil {
+			if err := unix.Setns(int(f.Fd()), kind); err != nil {
+				return fmt.Errorf("enter %s: %w", f.Name(), err)
+			}
 		}
 	}
 	return nil
