@@ -50,6 +50,7 @@ var rules = []rule{
 	{inMonitoring, "", []string{"pods"}, []string{"list"}, true},
 	{inMonitoring, "", []string{"pods/portforward"}, []string{"get", "create"}, true},
 	{inChaosMesh, "", []string{"pods"}, []string{"list"}, false},
+	{inChaosMesh, "", []string{"pods/log"}, []string{"get"}, false},
 	{inVerifier, "coordination.k8s.io", []string{"leases"}, []string{"get", "create", "update"}, false},
 }
 

@@ -66,7 +66,7 @@ func TestComplaintsAreChaosMeshsOwnWords(t *testing.T) {
 	if got := complaints(status(r, r), v1alpha1.Apply); !slices.Equal(got, []string{"unable to flush tcs: exit status 2"}) {
 		t.Errorf("%q", got)
 	}
-	if got, want := progress(status(r, record(v1alpha1.Injected, 1, 0))), "Chaos Mesh has injected 1 of 2, not ns/pod (Not Injected/Wait)"; got != want {
+	if got, want := progress(status(r, record(v1alpha1.Injected, 1, 0))), "Chaos Mesh has injected 1 of 2, not ns/pod"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -263,5 +263,20 @@ func TestOnlyTheEndOfALongLogIsKept(t *testing.T) {
 	_, _ = end.Write([]byte("last"))
 	if got := end.bytes(); len(got) != maxLog || !strings.HasSuffix(string(got), "\nlast") {
 		t.Errorf("%d bytes, ending %q", len(got), got[len(got)-8:])
+	}
+}
+
+func TestErrorsInADaemonsLog(t *testing.T) {
+	const at = "2026-11-23T02:51:55.315Z\t"
+	log := at + `INFO	chaos-daemon	tc_server.go:1	build command	{"namespacedName": "ns/a", "error": "not one"}
+` + at + `ERROR	chaos-daemon	pb.go:2	error while adding prio	{"namespacedName": "ns/a", "error": "exit status 2, msg: Error: Specified qdisc kind is unknown.\n", "errorVerbose": "long"}
+a line of a stack
+` + at + `ERROR	chaos-daemon	server.go:3	again	{"namespacedName": "ns/a", "error": "exit status 2, msg: Error: Specified qdisc kind is unknown.\n"}
+` + at + `ERROR	chaos-daemon	server.go:3	another's	{"namespacedName": "ns/ab", "error": "x"}
+` + at + `ERROR	chaos-daemon	server.go:3	not JSON	{"namespacedName": "ns/a"
+`
+	got := errorsAbout(log, []string{"ns/a", "ns/c"})
+	if want := []string{"exit status 2, msg: Error: Specified qdisc kind is unknown."}; !slices.Equal(got, want) || !beyondKernel(got[0]) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

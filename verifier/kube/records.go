@@ -42,7 +42,7 @@ func progress(s *v1alpha1.ChaosStatus) string {
 	var missing []string
 	for _, r := range records {
 		if r.Phase != v1alpha1.Injected {
-			missing = append(missing, fmt.Sprintf("%s (%s)", r.Id, r.Phase))
+			missing = append(missing, r.Id)
 		}
 	}
 	text := fmt.Sprintf("Chaos Mesh has injected %d of %d", len(records)-len(missing), len(records))

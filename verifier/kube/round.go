@@ -161,14 +161,21 @@ func nameOf(object client.Object) string {
 	return fmt.Sprintf("%s %s/%s", reflect.TypeOf(object).Elem().Name(), object.GetNamespace(), object.GetName())
 }
 
-// why gathers what Chaos Mesh says of a round that did not come into force.
+// why gathers what Chaos Mesh says of a round that did not come into force: of the
+// many that say the same of each pod, one.
 func (f *Fault) why(ctx context.Context, r *round, last error) error {
 	said := complaints(statusOf(r.seen()), v1alpha1.Apply)
-	said = append(said, f.bed.ruleFailures(ctx, r)...)
-	f.bed.noteKernel(r.resolution, said)
+	if len(said) == 0 {
+		said = f.bed.ruleFailures(ctx, r)
+	}
 	if len(said) == 0 {
 		said = f.bed.warnings(ctx, r.seen())
 	}
+	said = said[:min(1, len(said))]
+	if needsDaemon(f.exp) {
+		said = append(said, f.bed.daemonErrors(ctx, r.resolution, time.Now().Add(-f.bed.injectWithin))...)
+	}
+	f.bed.noteKernel(r.resolution, said)
 	if len(said) == 0 {
 		return fmt.Errorf("%w after %v, and says nothing of why", last, f.bed.injectWithin)
 	}

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -101,23 +100,14 @@ func tagOf(image string) string {
 	return last
 }
 
-// errNoDaemon is for nodes on which Chaos Mesh cannot do anything.
-var errNoDaemon = errors.New("no chaos-daemon is ready there")
-
 // daemons checks that Chaos Mesh's daemon is ready on each of the nodes.
 func (t *Testbed) daemons(ctx context.Context, nodes []string) error {
-	var pods core.PodList
-	err := t.client.List(ctx, &pods, client.InNamespace(t.cfg.ChaosMeshNamespace), client.MatchingLabels{component: "chaos-daemon"})
+	ready, err := t.readyDaemons(ctx)
 	if err != nil {
 		return fmt.Errorf("look for Chaos Mesh's daemons: %w", err)
 	}
-	ready := map[string]bool{}
-	for i := range pods.Items {
-		p := &pods.Items[i]
-		ready[p.Spec.NodeName] = ready[p.Spec.NodeName] || unready(p) == ""
-	}
 	for _, n := range nodes {
-		if !ready[n] {
+		if _, ok := ready[n]; !ok {
 			return fmt.Errorf("node %s: %w", n, errNoDaemon)
 		}
 	}
