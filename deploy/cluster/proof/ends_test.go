@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -96,14 +95,29 @@ func (c *cluster) debugged(t *testing.T, name, namespace, selector, container, i
 			t.Fatalf("debug pod %s: %v", p.Name, err)
 		}
 		cleanup(t, "end the debug container in pod "+p.Name, func(ctx context.Context) error {
-			_, err := c.exec(ctx, namespace, p.Name, container, "kill 1")
-			if apierrors.IsNotFound(err) || err != nil && strings.Contains(err.Error(), "not found") {
-				return nil // the pod, and it with it, is gone
-			}
-			return err
+			return c.endDebug(ctx, namespace, p.Name, container)
 		})
 	}
 	return e
+}
+
+// endDebug ends a debug container; its pod may be gone meanwhile.
+func (c *cluster) endDebug(ctx context.Context, namespace, pod, container string) error {
+	var last error
+	for ctx.Err() == nil {
+		p, err := c.api.CoreV1().Pods(namespace).Get(ctx, pod, meta.GetOptions{})
+		if err != nil {
+			return gone(err)
+		}
+		i := slices.IndexFunc(p.Status.EphemeralContainerStatuses, func(s core.ContainerStatus) bool { return s.Name == container })
+		if i < 0 || p.Status.EphemeralContainerStatuses[i].State.Running == nil {
+			return nil
+		}
+		// The shell that kills is killed with the rest, before it can say that all went well.
+		_, last = c.exec(ctx, namespace, pod, container, "kill 1")
+		time.Sleep(250 * time.Millisecond)
+	}
+	return errors.Join(ctx.Err(), last)
 }
 
 // standIns makes two pods that have only the labels of a kind.

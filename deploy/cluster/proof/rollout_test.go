@@ -45,7 +45,7 @@ func TestRollout(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return rolledOut(d)
+			return errors.Join(rolledOut(d), c.onlyNew(ctx, d))
 		})
 		u := users{What: "rollout of " + name, Seconds: time.Since(begun).Seconds()}
 		time.Sleep(5 * time.Second)
@@ -88,6 +88,7 @@ func TestBadRollout(t *testing.T) {
 		c.undo(t, good)
 		c.awaitWhole(t)
 		u.Seconds = time.Since(begun).Seconds()
+		time.Sleep(5 * time.Second)
 		u.saw(t, l.judge(t, "bad-rollout-"+tt.name))
 		all = append(all, u)
 		if now := c.deployment(t, "api"); !same(now.Spec.Template, good.Spec.Template) {
@@ -95,6 +96,16 @@ func TestBadRollout(t *testing.T) {
 		}
 	}
 	c.keep(t, "bad-rollout", all, "# Bad rollouts under load\n\n"+usersTable(all))
+}
+
+// onlyNew says whether pods are left that are on their way out: their last requests
+// belong to the rollout.
+func (c *cluster) onlyNew(ctx context.Context, d *apps.Deployment) error {
+	pods, err := c.api.CoreV1().Pods(namespace).List(ctx, meta.ListOptions{LabelSelector: "app=" + d.Name})
+	if err == nil && len(pods.Items) != int(*d.Spec.Replicas) {
+		err = fmt.Errorf("%s has %d pods, with those that end, want %d", d.Name, len(pods.Items), *d.Spec.Replicas)
+	}
+	return err
 }
 
 // saw judges what users saw: nothing at all.

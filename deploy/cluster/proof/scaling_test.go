@@ -23,7 +23,7 @@ type moment struct {
 	Pods    int32  `json:"pods"`
 	Wanted  int32  `json:"wanted"`
 	CPU     int32  `json:"cpu_percent"` // of what pods request; -1 is not known
-	Asked   int    `json:"asked_rate"`  // tasks a second, mean so far
+	Asked   int    `json:"asked_rate"`  // tasks a second, mean since the load began
 	Phase   string `json:"phase"`
 }
 
@@ -41,7 +41,7 @@ func TestAutoscaling(t *testing.T) {
 		return err
 	})
 	second := profile.Duration(time.Second)
-	l := c.startLoad(t, "autoscaling", profile.Config{Kind: profile.Ramp, From: 50, To: 1200, Over: 120 * second, Duration: 240 * second})
+	l := c.startLoad(t, "autoscaling", profile.Config{Kind: profile.Ramp, From: 200, To: 1200, Over: 45 * second, Duration: 240 * second})
 	var seen []moment
 	watch := func(phase string, done func(moment) bool) error {
 		last := -1
@@ -69,7 +69,7 @@ func TestAutoscaling(t *testing.T) {
 	stop := l.stop(t.Context())
 	c.hasten(t, "api")
 	down := watch("down", func(m moment) bool { return m.Pods == before && m.Wanted == before })
-	text := "# Autoscaling of the API\n\n| s | phase | asked/s | CPU of request | wanted | pods |\n|---|---|---|---|---|---|\n"
+	text := "# Autoscaling of the API\n\n| s | phase | asked/s, mean | CPU of request | wanted | pods |\n|---|---|---|---|---|---|\n"
 	for _, m := range seen {
 		text += fmt.Sprintf("| %d | %s | %d | %d %% | %d | %d |\n", m.Seconds, m.Phase, m.Asked, m.CPU, m.Wanted, m.Pods)
 	}
