@@ -126,7 +126,8 @@ func figure(of func(*trial, string) string, t *trial, experiment string) string 
 
 func verdictAndReason(t *trial, _ string) string {
 	text := verdictOf(t)
-	if t.scenario.Status != verdict.Pass && t.scenario.Reason != "" {
+	// Why there was no fault stands in the next row.
+	if t.scenario.Status != verdict.Pass && t.scenario.Reason != "" && t.injected() {
 		text += ": " + t.scenario.Reason
 	}
 	return text
@@ -171,7 +172,7 @@ func (t *trial) none() string {
 func (t *trial) injected() bool { return len(t.record.Proofs) > 0 }
 
 func startedAnew(t *trial, _ string) string {
-	if t.record.Restarts == nil {
+	if t.record.Restarts == nil || !t.injected() {
 		return t.none()
 	}
 	return fmt.Sprint(t.restarts())
@@ -179,14 +180,14 @@ func startedAnew(t *trial, _ string) string {
 
 // share is a count of the fault window's requests.
 func (t *trial) share(n int) string {
-	if !t.effect.history || t.effect.fault.all == 0 {
+	if !t.injected() || !t.effect.history || t.effect.fault.all == 0 {
 		return t.none()
 	}
 	return fmt.Sprintf("%d of %d", n, t.effect.fault.all)
 }
 
 func errorRatio(t *trial, _ string) string {
-	if !t.effect.history || t.effect.fault.all == 0 {
+	if !t.injected() || !t.effect.history || t.effect.fault.all == 0 {
 		return t.none()
 	}
 	return fmt.Sprintf("%.2f %%", 100*t.effect.fault.errors())
@@ -195,7 +196,7 @@ func errorRatio(t *trial, _ string) string {
 func (t *trial) latency(q float64) string {
 	before, ok1 := t.effect.baseline.quantile(q)
 	during, ok2 := t.effect.fault.quantile(q)
-	if !ok1 || !ok2 {
+	if !t.injected() || !ok1 || !ok2 {
 		return t.none()
 	}
 	return change(before.Seconds(), during.Seconds())
@@ -203,7 +204,7 @@ func (t *trial) latency(q float64) string {
 
 func (t *trial) roundTrip(dependency string) string {
 	pair, ok := t.effect.rtt[dependency]
-	if !ok {
+	if !t.injected() || !ok {
 		return t.none()
 	}
 	return change(pair[0], pair[1])
