@@ -173,6 +173,7 @@ func TestEmbeddedVictimsAreFound(t *testing.T) {
 	}
 	want := map[string][]string{
 		"nats-leader-kill":         {"nats-2"},
+		"nats-partition":           {"nats-0"},
 		"valkey-primary-kill":      {"valkey-1"},
 		"valkey-primary-partition": {"valkey-1", "worker-0"},
 	}

@@ -94,6 +94,9 @@ type Record struct {
 	Started  time.Time `json:"started"`
 	Stopped  time.Time `json:"stopped"`
 	Stopping string    `json:"stopping,omitempty"` // why the trial ended early, "" if it did not
+	// Unable says that it ended because this testbed cannot inject the fault,
+	// however often it is asked.
+	Unable bool `json:"unable,omitempty"`
 	// Broken says that it was the system that broke a promise (Fail), not the
 	// trial that could not be held (Inconclusive).
 	Broken bool `json:"broken,omitempty"`

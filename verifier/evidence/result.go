@@ -29,6 +29,7 @@ type Scenario struct {
 	Experiments []string       `json:"experiments"`
 	Status      verdict.Status `json:"status"`
 	Reason      string         `json:"reason"`
+	Unable      bool           `json:"unable,omitempty"` // inconclusive because this testbed cannot inject the fault
 	Started     time.Time      `json:"started"`
 	Evidence    string         `json:"evidence"` // the trial's folder, relative to the run's
 

@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
@@ -38,7 +37,7 @@ func (t *Testbed) kernelCould(r *experiments.Resolution) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if message := t.beyond[kernelTask(r)]; message != "" {
-		return fmt.Errorf("the kernel cannot do %s: Chaos Mesh said, when it was tried in this run: %s", kernelTask(r), message)
+		return experiments.UnableTo("the kernel cannot do %s: Chaos Mesh said, when it was tried in this run: %s", kernelTask(r), message)
 	}
 	return nil
 }

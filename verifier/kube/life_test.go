@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"os"
@@ -143,6 +144,7 @@ func (c *cluster) prepare(t *testing.T, name string, d time.Duration) *Fault {
 		t.Fatal(err)
 	}
 	changed := *e
+	changed.Victims = "" // no query was asked: any that the selector matches
 	if changed.Duration > 0 {
 		changed.Duration = d
 	}
@@ -247,6 +249,7 @@ func TestWhatTheKernelCannotDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	delay := *e
+	delay.Victims = ""
 	chaos := e.Object.DeepCopyObject().(*v1alpha1.NetworkChaos)
 	chaos.Spec.Action, chaos.Spec.Delay = v1alpha1.DelayAction, &v1alpha1.DelaySpec{Latency: "10ms"}
 	delay.Object, delay.Action = chaos, string(v1alpha1.DelayAction)
@@ -257,6 +260,9 @@ func TestWhatTheKernelCannotDo(t *testing.T) {
 	err = f.Inject(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "Specified qdisc kind is unknown") || !strings.Contains(err.Error(), "injected 0 of 3") {
 		t.Fatalf("inject: %v", err)
+	}
+	if unable := new(experiments.Unable); !errors.As(err, &unable) {
+		t.Errorf("it is not told that this testbed cannot do it: %v", err)
 	}
 	if err := f.Recover(t.Context()); err != nil {
 		t.Fatal(err)
@@ -330,7 +336,9 @@ func TestPreflight(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = bed.Prepare(t.Context(), e, nil, 1)
+		changed := *e
+		changed.Victims = ""
+		_, err = bed.Prepare(t.Context(), &changed, nil, 1)
 		return err
 	}
 	if err := prepare(c.bed, "valkey-primary-kill"); err == nil || !strings.Contains(err.Error(), "the selector matches no pod") {

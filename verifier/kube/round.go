@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -178,6 +179,9 @@ func (f *Fault) why(ctx context.Context, r *round, last error) error {
 	f.bed.noteKernel(r.resolution, said)
 	if len(said) == 0 {
 		return fmt.Errorf("%w after %v, and says nothing of why", last, f.bed.injectWithin)
+	}
+	if slices.ContainsFunc(said, beyondKernel) {
+		return experiments.UnableTo("%v after %v: %s", last, f.bed.injectWithin, strings.Join(unique(said), "; "))
 	}
 	return fmt.Errorf("%w after %v: %s", last, f.bed.injectWithin, strings.Join(unique(said), "; "))
 }

@@ -63,7 +63,7 @@ func scenario(plan *evidence.Plan, rec *evidence.Record, dir evidence.Dir) *judg
 	return &judged{evidence.Scenario{
 		Name: plan.Name, Feature: plan.Feature, Tags: plan.Tags, Runbook: plan.Runbook, Target: plan.Target,
 		Experiments: plan.Experiments, Started: rec.Started, Evidence: dir.InRun(),
-		AskedRate: rec.AskedRate, AchievedRate: rec.AchievedRate,
+		AskedRate: rec.AskedRate, AchievedRate: rec.AchievedRate, Unable: rec.Unable,
 		InForce: inForce(plan, rec), Residue: rec.Residue,
 		Windows: rec.Windows, Markers: markers(rec), Proofs: rec.Proofs, Victims: rec.Victims,
 	}}

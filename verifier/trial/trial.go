@@ -152,6 +152,8 @@ func (t *Trial) Run(ctx context.Context) (*evidence.Scenario, error) {
 	r.rec.Stopped = time.Now()
 	if err != nil {
 		r.rec.Stopping = err.Error()
+		var unable *experiments.Unable
+		r.rec.Unable = errors.As(err, &unable)
 		var s *stopped
 		r.rec.Broken = errors.As(err, &s) && s.broken
 		if ctx.Err() != nil {

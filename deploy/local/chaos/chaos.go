@@ -56,7 +56,7 @@ type Fault struct {
 // can be done here. named narrows the pods that the selector matches.
 func (e *Engine) Prepare(exp *experiments.Experiment, named []string, seed int64) (*Fault, error) {
 	if len(exp.NeedsKubernetes) > 0 {
-		return nil, fmt.Errorf("%s %s needs kubernetes: %s", exp.Kind, exp.Action, strings.Join(exp.NeedsKubernetes, "; "))
+		return nil, experiments.UnableTo("%s %s needs kubernetes: %s", exp.Kind, exp.Action, strings.Join(exp.NeedsKubernetes, "; "))
 	}
 	rng := rand.New(rand.NewPCG(uint64(seed), hash(exp.Name)))
 	f := &Fault{exp: exp, left: func() []string { return nil }}
@@ -76,7 +76,7 @@ func (e *Engine) Prepare(exp *experiments.Experiment, named []string, seed int64
 	case *v1alpha1.StressChaos:
 		err = e.stressChaos(f, object)
 	default:
-		err = fmt.Errorf("needs kubernetes: the local testbed does not know %s", exp.Kind)
+		err = experiments.UnableTo("needs kubernetes: the local testbed does not know %s", exp.Kind)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", exp.Kind, exp.Action, err)
@@ -153,7 +153,7 @@ func (e *Engine) podChaos(f *Fault, chaos *v1alpha1.PodChaos) error {
 		},
 	}[chaos.Spec.Action]
 	if !ok {
-		return fmt.Errorf("needs kubernetes: the local testbed does not know this action")
+		return experiments.UnableTo("needs kubernetes: the local testbed does not know this action")
 	}
 	f.apply = func(r *experiments.Resolution) (func() error, error) { return e.eachVictim(r, act) }
 	f.left = func() []string { return e.podResidue(f, (*pod.Pod).Held, "is kept down") }
@@ -207,7 +207,7 @@ func (e *Engine) stressChaos(f *Fault, chaos *v1alpha1.StressChaos) error {
 		return err
 	}
 	if s.Options {
-		return fmt.Errorf("needs kubernetes: options of stress-ng")
+		return experiments.UnableTo("needs kubernetes: options of stress-ng")
 	}
 	f.apply = func(r *experiments.Resolution) (func() error, error) {
 		return e.eachVictim(r, func(p *pod.Pod, _ experiments.Pod) (func() error, error) { return e.stress(p, s) })

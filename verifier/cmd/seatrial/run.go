@@ -27,6 +27,7 @@ import (
 	"seatrial/verifier/steps"
 	"seatrial/verifier/system"
 	"seatrial/verifier/trial"
+	"seatrial/verifier/verdict"
 )
 
 // runFlags are what run adds to the suite's.
@@ -34,7 +35,8 @@ type runFlags struct {
 	suiteFlags
 	localFlags
 	kubeFlags
-	report string
+	report      string
+	allowUnable bool
 }
 
 func newRunCommand() *cobra.Command {
@@ -76,6 +78,7 @@ Exit status: 0 all pass, 1 some fail, 2 wrong usage, a broken testbed or an inte
 	f.suiteFlags.register(cmd)
 	f.localFlags.register(cmd)
 	f.kubeFlags.register(cmd)
+	cmd.Flags().BoolVar(&f.allowUnable, "allow-unable", false, "end with 0 though scenarios are inconclusive, if it is only because this testbed cannot inject their faults")
 	cmd.Flags().StringVar(&f.report, "report", "reports", "folder `DIR` for the reports of runs, each in one of its own")
 	return cmd
 }
@@ -218,11 +221,11 @@ func (f *runFlags) holdAll(ctx context.Context, s *session, suite steps.Suite, p
 	if err := copyRunbooks(s.dir, books, plans); err != nil {
 		return err
 	}
-	return hold(ctx, s, suite, plans, r, out)
+	return f.hold(ctx, s, suite, plans, r, out)
 }
 
 // hold holds every trial of a suite, and reports.
-func hold(ctx context.Context, s *session, suite steps.Suite, plans []evidence.Plan, r *evidence.Run, out io.Writer) error {
+func (f *runFlags) hold(ctx context.Context, s *session, suite steps.Suite, plans []evidence.Plan, r *evidence.Run, out io.Writer) error {
 	log, err := os.Create(filepath.Join(s.dir, "godog.txt"))
 	if err != nil {
 		return err
@@ -249,7 +252,22 @@ func hold(ctx context.Context, s *session, suite steps.Suite, plans []evidence.P
 	case len(r.NotRun) > 0:
 		return errors.New("interrupted: not every scenario was run")
 	}
-	return exitOf(r.Status)
+	return exitOf(f.told(r))
+}
+
+// told is the verdict that the exit status tells: the run's, less what was
+// inconclusive only because the testbed cannot inject it, where that is allowed.
+func (f *runFlags) told(r *evidence.Run) verdict.Status {
+	if !f.allowUnable {
+		return r.Status
+	}
+	var rest []verdict.Verdict
+	for _, s := range r.Scenarios {
+		if s.Status != verdict.Inconclusive || !s.Unable {
+			rest = append(rest, verdict.Verdict{Status: s.Status})
+		}
+	}
+	return verdict.Worst(rest...).Status
 }
 
 // copyRunbooks puts the runbooks of the plans beside the report, which links to them.
