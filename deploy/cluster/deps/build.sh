@@ -13,6 +13,7 @@ say() { echo "cluster-deps: $*"; }
 die() { echo "cluster-deps: error: $*" >&2; exit 1; }
 
 [ $# -eq 1 ] || die "usage: build.sh DEPS_DIR"
+command -v "${CC:-gcc}" >/dev/null || die "no ${CC:-gcc} on the PATH; Chaos Mesh's daemon needs a C compiler (Debian's packages gcc and libc6-dev)"
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1/cluster/bin" "$1/cluster/stamps" "$1/cluster/foreign"
 deps=$(cd "$1/cluster" && pwd)
@@ -77,7 +78,6 @@ for c in chaos-controller-manager chaos-daemon-helper; do
 done
 # The daemon has some C of its own. The standard library's is left out, so that everything
 # else compiles to what the controller needs as well.
-command -v "${CC:-gcc}" >/dev/null || die "no ${CC:-gcc} on the PATH; Chaos Mesh's daemon needs a C compiler (Debian's packages gcc and libc6-dev)"
 (
 	CGO_ENABLED=1
 	build chaos-mesh chaos-daemon github.com/chaos-mesh/chaos-mesh/cmd/chaos-daemon "$versions" netgo,osusergo

@@ -4,12 +4,13 @@ package main
 
 import (
 	"crypto/sha256"
-	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"seatrial/deploy/cluster/image"
@@ -19,13 +20,13 @@ func main() {
 	deps := flag.String("deps", ".deps", "folder `DIR` that make deps and make cluster-deps fill")
 	bin := flag.String("bin", "bin", "folder `DIR` with the commands of this project")
 	flag.Parse()
-	if err := run(*deps, *bin); err != nil {
+	if err := run(*deps, *bin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "images: "+err.Error())
 		os.Exit(2)
 	}
 }
 
-func run(deps, bin string) error {
+func run(deps, bin string, out io.Writer) error {
 	dir := filepath.Join(deps, "cluster", "images")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -38,7 +39,7 @@ func run(deps, bin string) error {
 			return fmt.Errorf("%w (make cluster-deps builds it)", err)
 		}
 		if have, _ := os.ReadFile(stamp); string(have) == sum && exists(file) {
-			fmt.Printf("images: %s: is there\n", a.name)
+			fmt.Fprintf(out, "images: %s: is there\n", a.name)
 			continue
 		}
 		if err := image.Archive(file, a.images); err != nil {
@@ -47,7 +48,7 @@ func run(deps, bin string) error {
 		if err := os.WriteFile(stamp, []byte(sum), 0o644); err != nil {
 			return err
 		}
-		fmt.Printf("images: %s: %d written in %.1f s\n", a.name, len(a.images), time.Since(started).Seconds())
+		fmt.Fprintf(out, "images: %s: %d written in %.1f s\n", a.name, len(a.images), time.Since(started).Seconds())
 	}
 	return nil
 }
@@ -57,35 +58,43 @@ func exists(file string) bool {
 	return err == nil
 }
 
-// fingerprint changes whenever what the images are made of does: their
-// configurations, and the name, size, mode and time of every file.
+// fingerprint changes whenever what the images are made of does: this program,
+// their configurations, and the name, size, mode and time of every file.
 func fingerprint(all []image.Spec) (string, error) {
 	sum := sha256.New()
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return "", fmt.Errorf("read this program: %w", err)
+	}
+	sum.Write(self)
 	for _, spec := range all {
 		fmt.Fprintf(sum, "%+v\n", spec)
-		for _, layer := range spec.Layers {
-			for _, f := range layer {
-				if f.From == "" {
-					continue
-				}
-				err := filepath.WalkDir(f.From, func(path string, d fs.DirEntry, err error) error {
-					if err != nil {
-						return err
-					}
-					info, err := d.Info()
-					if errors.Is(err, fs.ErrNotExist) {
-						return nil
-					}
-					if err == nil && !info.IsDir() {
-						fmt.Fprintf(sum, "%s %d %v %d\n", path, info.Size(), info.Mode(), info.ModTime().UnixNano())
-					}
-					return err
-				})
-				if err != nil {
-					return "", fmt.Errorf("image %s: %w", spec.Name, err)
-				}
+		for _, f := range slices.Concat(spec.Layers...) {
+			if f.From == "" {
+				continue
+			}
+			if err := list(sum, f.From); err != nil {
+				return "", fmt.Errorf("image %s: %w", spec.Name, err)
 			}
 		}
 	}
 	return fmt.Sprintf("%x\n", sum.Sum(nil)), nil
+}
+
+// list writes a line for every file in a tree, or for the one that it is.
+func list(w io.Writer, tree string) error {
+	tree, err := filepath.EvalSymlinks(tree) // the walk would not follow it
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && !info.IsDir() {
+			fmt.Fprintf(w, "%s %d %v %d\n", path, info.Size(), info.Mode(), info.ModTime().UnixNano())
+		}
+		return err
+	})
 }
