@@ -28,11 +28,11 @@ module_version() {
 #
 # The variables are what the program prints as its version: a module build would leave
 # them empty, and evidence must name what ran. Each is NAME, set to the version of the
-# module, or NAME=VALUE.
+# module, or NAME=VALUE. $link_flags, if set, are further flags of the linker.
 build() {
 	folder=$1 name=$2 package=$3 variables=${4:-} tags=${5:-}
 	cd "$modules/$folder" || die "$name: there is no folder $modules/$folder"
-	pin=$({ printf '%s %s\n' "$go" "$*"; go_files | xargs cat "$(go env GOMOD)" "$go_sh"; } | sha256sum | cut -d' ' -f1)
+	pin=$({ printf '%s %s %s\n' "$go" "$*" "${link_flags:-}"; go_files | xargs cat "$(go env GOMOD)" "$go_sh"; } | sha256sum | cut -d' ' -f1)
 	if [ -x "$deps/bin/$name" ] && [ "$(cat "$deps/stamps/$name" 2>/dev/null)" = "$pin" ]; then
 		say "$name: is there"
 		return
@@ -43,7 +43,7 @@ build() {
 	[ -n "$module" ] ||
 		die "$name: the module in $folder could not be loaded; is there a network, or a Go module proxy in GOPROXY?"
 	version=$(cat "${module#* }/VERSION" 2>/dev/null || echo "${module%% *}")
-	flags="-s -w"
+	flags="-s -w ${link_flags:-}"
 	for v in $variables; do
 		case $v in *=*) ;; *) v=$v=$version ;; esac
 		flags="$flags -X $v"

@@ -78,8 +78,9 @@ for c in chaos-controller-manager chaos-daemon-helper; do
 done
 # The daemon has some C of its own. The standard library's is left out, so that everything
 # else compiles to what the controller needs as well.
+# Static, because it runs in the node's root, whose C library may be older than this machine's.
 (
-	CGO_ENABLED=1
+	CGO_ENABLED=1 link_flags="-linkmode external -extldflags -static"
 	build chaos-mesh chaos-daemon github.com/chaos-mesh/chaos-mesh/cmd/chaos-daemon "$versions" netgo,osusergo
 )
 

@@ -2,12 +2,14 @@ package proof
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"seatrial/loadgen/control"
 	"seatrial/verifier/kube/lease"
 )
 
@@ -330,4 +333,81 @@ func (c *cluster) reportsPage(t *testing.T, path string) string {
 		return err
 	})
 	return text
+}
+
+// TestRunKilled kills a whole run, from outside of the cluster, while its fault is in force.
+func TestRunKilled(t *testing.T) {
+	program := filepath.Join("..", "..", "..", "bin", "seatrial")
+	if _, err := os.Stat(program); err != nil {
+		t.Skipf("not proven: make build makes the program: %v", err)
+	}
+	c := connect(t)
+	api := c.client(t)
+	cmd := exec.Command(program, "run", "--target=kubernetes", "--kubeconfig="+os.Getenv("SEATRIAL_KUBECONFIG"), "--tags=@runbook:WorkerDown", "--report="+t.TempDir())
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	// No janitor ends what a load generator was told to send.
+	cleanup(t, "end the dead run's load", c.stopLoads)
+
+	all := &unstructured.UnstructuredList{}
+	all.SetAPIVersion("chaos-mesh.org/v1alpha1")
+	all.SetKind("PodChaosList")
+	var found experiment
+	c.eventually(t, 2*time.Minute, "the run's fault is in force", func(ctx context.Context) error {
+		if err := api.List(ctx, all, client.InNamespace(namespace), client.HasLabels{lease.Label}); err != nil {
+			return err
+		}
+		if len(all.Items) == 0 {
+			return errors.New("it has made no experiment yet")
+		}
+		found = experiment{name: all.Items[0].GetName(), kind: "PodChaos"}
+		return injected(ctx, api, found)
+	})
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatalf("kill the run: %v\n%s", err, &said)
+	}
+	died := time.Now()
+	c.eventually(t, promise, "the experiment of the dead run is gone", func(ctx context.Context) error {
+		err := api.Get(ctx, client.ObjectKey{Namespace: namespace, Name: found.name}, found.blank())
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return errors.Join(errors.New(found.name+" is there"), err)
+	})
+	taken := time.Since(died)
+	reason, message := c.eventAbout(t, found.name)
+	c.awaitWhole(t)
+	c.keep(t, "run-killed", taken, fmt.Sprintf("# A run that was killed\n\n`seatrial run` was killed with SIGKILL while %s was in force; it was removed %.1f s later, the system whole after %.1f s.\n\n%s: %s\n",
+		found.name, taken.Seconds(), time.Since(died).Seconds(), reason, message))
+}
+
+// stopLoads ends whatever the load generators send.
+func (c *cluster) stopLoads(ctx context.Context) error {
+	pods, err := c.pods(ctx, namespace, "app=loadgen")
+	if err != nil {
+		return err
+	}
+	web := &http.Client{Transport: c.dialer.Transport()}
+	for _, p := range pods {
+		base := fmt.Sprintf("http://%s.pod.%s:8090", p.Name, namespace)
+		res, err := web.Get(base + "/attacks")
+		if err != nil {
+			return err
+		}
+		var all []control.Status
+		err = errors.Join(json.NewDecoder(res.Body).Decode(&all), res.Body.Close())
+		for _, s := range all {
+			if err == nil && s.State == control.Running {
+				_, err = control.NewClient(base, web).Stop(ctx, s.ID)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
