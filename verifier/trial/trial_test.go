@@ -302,3 +302,17 @@ func TestAnInterruptRecoversAndClosesTheEvidence(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatEndedATrialIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		w := world{onInject: func() { cancel(errors.New("the lease is lost")) }}
+		s := play(t, ctx, &w)
+		if s.Status != verdict.Inconclusive || !strings.HasPrefix(s.Reason, "interrupted (the lease is lost): ") {
+			t.Errorf("%v: %s", s.Status, s.Reason)
+		}
+		if !slices.Contains(w.log, "recover") {
+			t.Errorf("never recovered: %v", w.log)
+		}
+	})
+}
