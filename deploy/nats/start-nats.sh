@@ -28,4 +28,13 @@ ROUTES=[$(peers | awk -v pod="$POD_NAME" -v port="$CLUSTER_PORT" '$1 != pod { pr
 export POD_NAME BIND NATS_PORT CLUSTER_PORT MONITOR DATA_DIR MAX_FILE_STORE CLUSTER_ADVERTISE ROUTES
 
 mkdir -p "$DATA_DIR"
+# A pod that was deleted by force may still run when its successor starts, and two servers on one
+# volume destroy what is on it. The second waits; the lock ends with the server, however that ends.
+exec 9>"$DATA_DIR/nats.lock"
+if ! command -v flock >/dev/null; then
+	echo "start-nats: no flock here: nothing keeps a second server off $DATA_DIR" >&2
+elif ! flock -n 9; then
+	echo "start-nats: another server still has $DATA_DIR; waits for its end" >&2
+	flock 9
+fi
 exec "${NATS_SERVER:-nats-server}" --config "$(cd "$(dirname "$0")" && pwd)/nats.conf"

@@ -5,6 +5,7 @@ package nats_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -219,4 +221,40 @@ func TestStart(t *testing.T) {
 	if n := s.CachedInfo().State.Msgs; n < 2 {
 		t.Errorf("%d messages after a whole restart, 2 were acknowledged", n)
 	}
+}
+
+// TestSecondServerWaits starts a server on a volume that another one still has, as a
+// pod that was deleted by force and its successor do.
+func TestSecondServerWaits(t *testing.T) {
+	c := newCluster(t)
+	id := func(ctx context.Context) (string, error) {
+		var v struct {
+			ID string `json:"server_id"`
+		}
+		err := c.get(0, "/varz", &v)
+		return v.ID, err
+	}
+	c.start(0)
+	var first string
+	c.await("the first server answers", func(ctx context.Context) (err error) { first, err = id(ctx); return err })
+	old := c.procs[0]
+	c.start(0)
+	log := filepath.Join(c.dir, "0.log")
+	c.await("the second says that it waits", func(context.Context) error {
+		if text, _ := os.ReadFile(log); !strings.Contains(string(text), "another server still has") {
+			return errors.New("it says nothing")
+		}
+		return nil
+	})
+	if now, err := id(t.Context()); err != nil || now != first {
+		t.Errorf("while both run, server %s answers (%v), not the first, %s", now, err, first)
+	}
+	_ = old.Process.Kill()
+	_ = old.Wait()
+	c.await("the second server answers", func(ctx context.Context) error {
+		if now, err := id(ctx); err != nil || now == first {
+			return fmt.Errorf("server %s, %v", now, err)
+		}
+		return nil
+	})
 }

@@ -24,6 +24,15 @@ MASTER_NAME=${MASTER_NAME:-seatrial}
 me=$(host "$POD_NAME")
 [ -n "$me" ] || { echo "start-sentinel: PEERS=$PEERS does not name $POD_NAME" >&2; exit 2; }
 mkdir -p "$DATA_DIR"
+# A pod that was deleted by force may still run when its successor starts, and two servers on one
+# volume destroy what is on it. The second waits; the lock ends with the server, however that ends.
+exec 9>"$DATA_DIR/sentinel.lock"
+if ! command -v flock >/dev/null; then
+	echo "start-sentinel: no flock here: nothing keeps a second server off $DATA_DIR" >&2
+elif ! flock -n 9; then
+	echo "start-sentinel: another server still has $DATA_DIR; waits for its end" >&2
+	flock 9
+fi
 conf=$DATA_DIR/sentinel.conf
 
 say() { echo "start-sentinel: $POD_NAME: $*"; }
@@ -89,5 +98,5 @@ if [ ! -s "$conf" ]; then
 else
 	say "goes on with what it knew: $(grep '^sentinel monitor' "$conf" || echo 'no primary yet')"
 fi
-(introduce $$ &) # a grandchild: init collects it, which the sentinel would not
+(introduce $$ 9>&- &) # a grandchild: init collects it, which the sentinel would not
 exec "${VALKEY_SENTINEL:-valkey-sentinel}" "$conf"

@@ -26,6 +26,15 @@ MASTER_NAME=${MASTER_NAME:-seatrial}
 me=$(host "$POD_NAME")
 [ -n "$me" ] || { echo "start-valkey: PEERS=$PEERS does not name $POD_NAME" >&2; exit 2; }
 mkdir -p "$DATA_DIR"
+# A pod that was deleted by force may still run when its successor starts, and two servers on one
+# volume destroy what is on it. The second waits; the lock ends with the server, however that ends.
+exec 9>"$DATA_DIR/valkey.lock"
+if ! command -v flock >/dev/null; then
+	echo "start-valkey: no flock here: nothing keeps a second server off $DATA_DIR" >&2
+elif ! flock -n 9; then
+	echo "start-valkey: another server still has $DATA_DIR; waits for its end" >&2
+	flock 9
+fi
 conf=$DATA_DIR/valkey.conf
 
 say() { echo "start-valkey: $POD_NAME: $*"; }
@@ -111,7 +120,7 @@ primary)
 	say "comes up as replica of $primary"
 	if [ "$(volume)" = empty ]; then
 		configure "$(host "$primary")" 0
-		(qualify $$ &) # a grandchild: init collects it, which the server would not
+		(qualify $$ 9>&- &) # a grandchild: init collects it, which the server would not
 	else
 		configure "$(host "$primary")" 100
 	fi

@@ -295,3 +295,35 @@ func TestFounderWaits(t *testing.T) {
 		t.Errorf("roles %s while two pods are silent", roles)
 	}
 }
+
+// TestSecondServerWaits starts a server on a volume that another one still has, as a
+// pod that was deleted by force and its successor do.
+func TestSecondServerWaits(t *testing.T) {
+	for _, name := range []string{"valkey", "sentinel"} {
+		s := newSystem(t)
+		key := name + "-0"
+		said := func(words string) func() bool {
+			return func() bool {
+				text, _ := os.ReadFile(s.log(key))
+				return strings.Contains(string(text), words)
+			}
+		}
+		began := map[string]string{"valkey": "wait no sentinel names a primary", "sentinel": "knows of no primary yet"}[name]
+		s.start(name, 0)
+		s.await("the first begins", said(began))
+		old := s.procs[key]
+		s.start(name, 0)
+		s.await("the second says that it waits", said("another server still has"))
+		text, _ := os.ReadFile(s.log(key))
+		if n := strings.Count(string(text), began); n != 1 {
+			t.Errorf("%s: %d of two have begun", name, n)
+		}
+		before := len(text)
+		_ = syscall.Kill(-old.Process.Pid, syscall.SIGKILL)
+		_ = old.Wait()
+		s.await("the second begins", func() bool {
+			text, _ := os.ReadFile(s.log(key))
+			return strings.Contains(string(text[before:]), "start-"+name+": valkey-0: ")
+		})
+	}
+}

@@ -45,7 +45,7 @@ func system(deps, bin, root string) (all []image.Spec) {
 		{Path: "/usr/local/bin/nats-server", From: filepath.Join(server, "nats-server")},
 		{Path: "/tmp", Owner: nobody},
 	}
-	for _, applet := range []string{"sh", "awk", "sed", "tr", "mkdir", "wget", "nc", "cat", "sleep", "grep", "ls", "timeout", "date", "dirname", "test", "echo", "true"} {
+	for _, applet := range []string{"sh", "awk", "sed", "tr", "mkdir", "wget", "nc", "cat", "sleep", "grep", "ls", "timeout", "date", "dirname", "test", "echo", "true", "flock"} {
 		nats = append(nats, image.File{Path: "/bin/" + applet, Link: "busybox"})
 	}
 	return append(all,
