@@ -11,7 +11,7 @@ set -eu
 
 # The node's runtime and network, what Chaos Mesh's daemon calls, and a shell with
 # its tools. Versions are this release's; Valkey's may be of its backports.
-packages="base-files base-passwd bash busybox-static coreutils dash debianutils diffutils findutils grep
+packages="base-files base-passwd bash busybox coreutils dash debianutils diffutils findutils grep
 	gzip hostname libc-bin mawk netbase sed tar
 	containerd runc containernetworking-plugins
 	conntrack ebtables ethtool ipset iproute2 iptables kmod mount nftables procps socat util-linux

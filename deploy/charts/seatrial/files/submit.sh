@@ -17,7 +17,7 @@ try() {
 	done
 }
 
-fetch() { wget -q -T 5 -O - "$@"; }
+fetch() { timeout 5 wget -q -O - "$@"; } # with -T, some busyboxes crash
 submit() { fetch --header 'Content-Type: application/json' --post-data "{\"id\":\"$id\",\"payload\":\"helm test\"}" "$api/task"; }
 is_done() { fetch "$api/task/$id" | grep -q '"status" *: *"done"'; }
 

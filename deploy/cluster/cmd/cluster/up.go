@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"seatrial/deploy/cluster/node"
 	"seatrial/deploy/local/confine"
@@ -86,6 +88,10 @@ const serveCommand, readyLine = "serve", "node is there"
 
 // startServer starts the process that keeps the node, in a session of its own.
 func startServer(ctx context.Context, port int, p *places, show *steps) error {
+	// What this process was given besides (a lock, a pipe) is not for one that stays.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("keep open files to this process: %w", err)
+	}
 	cmd := exec.Command("/proc/self/exe", serveCommand, "--repository="+p.repository, "--deps="+p.deps, fmt.Sprintf("--port=%d", port))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// Whoever reads this command's output waits for its end; the server stays.

@@ -21,14 +21,14 @@ var path = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 func archives(deps, bin string) []archive {
 	cluster := filepath.Join(deps, "cluster")
 	return []archive{
-		{"system", system(deps, bin, filepath.Join(cluster, "root"))},
+		{"system", system(deps, bin)},
 		{"platform", platform(deps, filepath.Join(cluster, "bin"))},
-		{"debian", debian(filepath.Join(cluster, "bin"), filepath.Join(cluster, "root"))},
+		{"debian", debian(deps, filepath.Join(cluster, "root"))},
 	}
 }
 
 // system is what the charts of this project run, as deploy/images makes it.
-func system(deps, bin, root string) (all []image.Spec) {
+func system(deps, bin string) (all []image.Spec) {
 	for _, command := range []string{"api", "worker", "nats-exporter", "loadgen", "seatrial"} {
 		all = append(all, image.Spec{
 			Name: "seatrial/" + command + ":dev", User: "65532:65532", Dir: "/data", Entrypoint: []string{"/command"}, Env: path,
@@ -39,18 +39,7 @@ func system(deps, bin, root string) (all []image.Spec) {
 			}},
 		})
 	}
-	server := filepath.Join(deps, "bin")
-	nats := []image.File{
-		{Path: "/bin/busybox", From: filepath.Join(root, "bin", "busybox")},
-		{Path: "/usr/local/bin/nats-server", From: filepath.Join(server, "nats-server")},
-		{Path: "/tmp", Owner: nobody},
-	}
-	for _, applet := range []string{"sh", "awk", "sed", "tr", "mkdir", "wget", "nc", "cat", "sleep", "grep", "ls", "timeout", "date", "dirname", "test", "echo", "true", "flock"} {
-		nats = append(nats, image.File{Path: "/bin/" + applet, Link: "busybox"})
-	}
-	return append(all,
-		single("valkey-exporter", "65532:65532", filepath.Join(server, "valkey-exporter"), "/valkey-exporter"),
-		image.Spec{Name: "seatrial/nats:dev", User: "65532:65532", Entrypoint: []string{"/bin/sh"}, Env: path, Layers: [][]image.File{nats}})
+	return append(all, single("valkey-exporter", "65532:65532", filepath.Join(deps, "bin", "valkey-exporter"), "/valkey-exporter"))
 }
 
 // platform is what the cluster itself runs.
@@ -73,8 +62,9 @@ func single(name, user, from, to string) image.Spec {
 	}
 }
 
-// debian is what needs a whole Debian root, the same for both.
-func debian(bin, root string) []image.Spec {
+// debian is what needs a whole Debian root, the same for all.
+func debian(deps, root string) []image.Spec {
+	bin := filepath.Join(deps, "cluster", "bin")
 	base := []image.File{{Path: "/", From: root}}
 	local := func(name, from string) image.File {
 		return image.File{Path: "/usr/local/bin/" + name, From: filepath.Join(bin, from)}
@@ -83,6 +73,15 @@ func debian(bin, root string) []image.Spec {
 		{
 			Name: "seatrial/valkey:dev", User: "65532:65532", Dir: "/", Entrypoint: []string{"/bin/sh"}, Env: path,
 			Layers: [][]image.File{base},
+		},
+		{
+			Name: "seatrial/nats:dev", User: "65532:65532", Dir: "/", Entrypoint: []string{"/bin/sh"}, Env: path,
+			Layers: [][]image.File{base, {
+				{Path: "/usr/local/bin/nats-server", From: filepath.Join(deps, "bin", "nats-server")},
+				// For helm test, and for whoever looks into the network from a pod.
+				{Path: "/usr/local/bin/wget", Link: "/bin/busybox"},
+				{Path: "/usr/local/bin/nc", Link: "/bin/busybox"},
+			}},
 		},
 		{
 			Name: "seatrial/chaos-daemon:dev", Entrypoint: []string{"/usr/local/bin/chaos-daemon"}, Env: path,
