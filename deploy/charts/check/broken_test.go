@@ -276,6 +276,7 @@ func TestSchemasRefuse(t *testing.T) {
 		{"worker", "image: {digest: latest}", "at '/image/digest': 'latest' does not match pattern"},
 		{"loadgen", "storage: much", "at '/storage'"},
 		{"nats", "maxFileStore: 8GiB", "at '/maxFileStore'"},
+		{"nats", "goMemLimit: 800Mi", "at '/goMemLimit'"},
 		{"nats", "resources: {limits: null}", "limits"},
 		{"valkey", "appendfsync: never", "value must be one of 'everysec', 'always'"},
 		{"namespaces", "namespaces: {seatrial: strict}", "value must be one of 'restricted', 'baseline', 'privileged'"},
