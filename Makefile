@@ -88,6 +88,11 @@ cluster-proofs: cluster-install ## prove policies, admission, budgets, autoscali
 	@cd deploy/cluster && SEATRIAL_KUBECONFIG=$(KUBECONFIG_CLUSTER) $(GO_TEST) -timeout=30m -json ./proof 2>&1 | \
 		tee ../../reports/cluster/proofs.json | awk -f ../../.ci/gotest.awk
 
+.PHONY: cluster-unit
+cluster-unit: cluster-deps ## run the Go tests that need a real API server
+	@mkdir -p reports/test
+	@$(GO_TEST) -json ./verifier/kube/... ./verifier/janitor/... 2>&1 | tee reports/test/cluster-unit.json | awk -f .ci/gotest.awk
+
 .PHONY: cluster-life
 cluster-life: cluster-deps ## start and end the cluster in every way; nothing may be left (2 minutes, none may be running)
 	@cd deploy/cluster && SEATRIAL_CLUSTER=$(CURDIR)/bin/cluster $(GO_TEST) -run TestLife -v ./cmd/cluster
