@@ -153,7 +153,7 @@ func (c *cluster) connectAll(ctx context.Context, all []pair) ([]try, error) {
 func script(all []pair, mine []int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `tcp() { e=$(timeout %d nc -w %d $2 $3 -e true 2>&1) && r=open || case "$e" in *refused*) r=refused;; *) r=silent;; esac; echo "$1 $r"; }
-udp() { timeout %d nslookup -type=a kubernetes.default.svc.cluster.local $2 >/dev/null 2>&1 && r=open || r=silent; echo "$1 $r"; }
+udp() { timeout %d busybox nslookup -type=a kubernetes.default.svc.cluster.local $2 >/dev/null 2>&1 && r=open || r=silent; echo "$1 $r"; }
 `, patience+1, patience, patience)
 	for n, i := range mine {
 		port, udp := strings.CutSuffix(all[i].Port, "/udp")
