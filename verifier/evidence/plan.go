@@ -45,7 +45,7 @@ type Plan struct {
 	Quiet       bool              `json:"quiet,omitempty"` // no alert may fire
 	Guarantees  []GuaranteePlan   `json:"guarantees,omitempty"`
 	Runbooks    []RunbookPlan     `json:"runbooks,omitempty"` // all that there are: each one's diagnosis is asked in each trial
-	MinAccepted int               `json:"min_accepted"` // fewer accepted tasks are no basis for a judgement
+	MinAccepted int               `json:"min_accepted"`       // fewer accepted tasks are no basis for a judgement
 	Versions    map[string]string `json:"versions,omitempty"`
 }
 

@@ -123,6 +123,7 @@ type Alert struct {
 	ResolvedAt *time.Time     `json:"resolved_at,omitempty"`
 	Severity   string         `json:"severity,omitempty"`
 	RunbookURL string         `json:"runbook_url"`
+	Silenced   bool           `json:"silenced,omitempty"` // inhibited all the time: nobody was called
 	Status     verdict.Status `json:"status"`
 	Reason     string         `json:"reason,omitempty"`
 }

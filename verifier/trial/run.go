@@ -283,7 +283,37 @@ func (r *run) recovery(ctx context.Context) error {
 		return err
 	}
 	r.rec.Windows = append(r.rec.Windows, evidence.Window{Name: "recovery", Start: start, End: time.Now()})
+	return r.cleared(ctx)
+}
+
+// cleared waits, under load, until the expected alerts have cleared or had the time
+// that their runbooks allow. That they did not is for the judge to say.
+func (r *run) cleared(ctx context.Context) error {
+	for _, a := range r.Plan.Alerts {
+		deadline := r.rec.RemovedAt.Add(r.clearsWithin(a.Name) + time.Second)
+		for r.rings(a.Name) && time.Now().Before(deadline) {
+			if err := r.wait(ctx, "alerts clear", time.Now().Add(tick)); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+// clearsWithin is how long after the fault an alert may ring, 0 if no runbook says.
+func (r *run) clearsWithin(name string) time.Duration {
+	for _, b := range r.Plan.Runbooks {
+		if b.Name == name {
+			return time.Duration(b.RecoverWithin)
+		}
+	}
+	return 0
+}
+
+func (r *run) rings(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.rec.Alerts, func(a evidence.SeenAlert) bool { return a.Name == name && a.ResolvedAt == nil })
 }
 
 // whole waits, within the scenario's bound, until the testbed is healthy and
