@@ -51,7 +51,7 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	if plan.Quiet {
 		alert.MustBeQuiet(s.Alerts)
 	}
-	alert.Promises(s.Alerts, plan.Runbooks, rec.RemovedAt, rec.Stopped)
+	alert.Promises(s.Alerts, plan.Runbooks, alert.Moments{InForce: inForceAt(&rec), Removed: rec.RemovedAt, Watched: rec.Stopped})
 	s.Seconds = splits(&plan, &rec, s.Alerts, l.deviatedAt)
 	conclude(&s.Scenario, &rec)
 	return &s.Scenario, dir.Save(evidence.VerdictFile, &s.Scenario)
