@@ -69,7 +69,7 @@ func find(seen []evidence.SeenDiagnosis, runbook string) evidence.SeenDiagnosis 
 	i := slices.IndexFunc(seen, func(s evidence.SeenDiagnosis) bool { return s.Runbook == runbook })
 	switch {
 	case i < 0:
-		return evidence.SeenDiagnosis{Reason: "it is not in the record"}
+		return evidence.SeenDiagnosis{Reason: "the record says nothing of it"}
 	case seen[i].Reason != "":
 		return evidence.SeenDiagnosis{Reason: seen[i].Reason}
 	case seen[i].Asked == 0:
@@ -85,10 +85,12 @@ func judge(d *evidence.Diagnosis, seen evidence.SeenDiagnosis, expected []string
 	d.Asked, d.True = seen.Asked, len(seen.True)
 	d.Status = verdict.Pass
 	switch {
-	case d.Asked == 0 && d.Role == May:
-		d.Reason = "not asked: " + seen.Reason
 	case d.Asked == 0:
-		d.Status, d.Reason = verdict.Inconclusive, fmt.Sprintf("cannot judge the diagnosis of %s: %s", d.Runbook, seen.Reason)
+		// Mostly all of a row share the reason; without a name in it they can be told together.
+		d.Reason = "cannot judge the runbook's diagnosis: " + seen.Reason
+		if d.Role != May {
+			d.Status = verdict.Inconclusive
+		}
 	case d.Role == Must && d.True == 0:
 		d.Status, d.Reason = verdict.Fail, fmt.Sprintf("the diagnosis of %s was false at each of %d moments of its own fault", d.Runbook, d.Asked)
 	case d.Role == Not && d.True > 0:

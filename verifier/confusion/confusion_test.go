@@ -53,7 +53,7 @@ func TestOneRow(t *testing.T) {
 		"no fault, something true": {nil, all(saw("QueueDown"), saw("QueueSlow", 3), saw("APIDown")), false,
 			[3]answer{{Not, pass, ""}, {Not, fail, "QueueSlow was true at 1 of 9 moments, and no alert's fault was there"}, {Not, pass, ""}}},
 		"not in the record": {[]string{"QueueDown"}, nil, false,
-			[3]answer{{Must, open, "cannot judge the diagnosis of QueueDown: it is not in the record"}, {May, pass, "not asked"}, {Not, open, "not in the record"}}},
+			[3]answer{{Must, open, "cannot judge the runbook's diagnosis: the record says nothing of it"}, {May, pass, "cannot judge"}, {Not, open, "says nothing of it"}}},
 		"no moment asked for": {[]string{"QueueDown"}, all(evidence.SeenDiagnosis{Runbook: "QueueDown"}, saw("QueueSlow"), saw("APIDown")), false,
 			[3]answer{{Must, open, "no moment was asked for"}, {May, pass, ""}, {Not, pass, ""}}},
 		"half an answer is none": {[]string{"QueueDown"}, all(saw("QueueDown", 3), saw("QueueSlow"), refused), false,
