@@ -50,6 +50,10 @@ unit: deps ## run all Go tests
 smoke: root deps build ## run the @smoke scenario on the real testbed (a minute)
 	bin/seatrial run --tags @smoke --report reports/smoke
 
+.PHONY: false-pages
+false-pages: root deps build ## ten quiet minutes at the suite's rate: nobody may be called (11 minutes)
+	bin/seatrial run --features features/soak --report reports/soak
+
 .PHONY: chaos-suite
 chaos-suite: root deps build ## deploy the testbed, run every scenario, judge, write reports/latest
 	bin/seatrial run --report reports

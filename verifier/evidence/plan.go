@@ -49,6 +49,15 @@ type Plan struct {
 	Versions    map[string]string `json:"versions,omitempty"`
 }
 
+// AlertNames lists the alerts that are expected.
+func (p *Plan) AlertNames() []string {
+	var names []string
+	for _, a := range p.Alerts {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
 // Load is what the load generator is asked for.
 type Load struct {
 	Profile     string   `json:"profile"` // steady, ramp, spike or diurnal

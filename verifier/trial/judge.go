@@ -16,6 +16,7 @@ import (
 	"seatrial/loadgen/history"
 	"seatrial/verifier/alert"
 	"seatrial/verifier/check"
+	"seatrial/verifier/confusion"
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/slo"
 	"seatrial/verifier/verdict"
@@ -52,6 +53,7 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 		alert.MustBeQuiet(s.Alerts)
 	}
 	alert.Promises(s.Alerts, plan.Runbooks, alert.Moments{InForce: inForceAt(&rec), Removed: rec.RemovedAt, Watched: rec.Stopped})
+	s.Diagnoses = confusion.Judge(plan.Runbooks, plan.AlertNames(), rec.Diagnoses, s.InForce == "confirmed" || s.InForce == "none")
 	s.Seconds = splits(&plan, &rec, s.Alerts, l.deviatedAt)
 	conclude(&s.Scenario, &rec)
 	return &s.Scenario, dir.Save(evidence.VerdictFile, &s.Scenario)

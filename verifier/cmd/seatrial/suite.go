@@ -17,6 +17,7 @@ import (
 	"seatrial/experiments"
 	"seatrial/features"
 	"seatrial/runbooks"
+	"seatrial/verifier/confusion"
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/report"
 	"seatrial/verifier/steps"
@@ -269,6 +270,7 @@ func replay(dir string, trials []evidence.Dir) (*evidence.Run, error) {
 		r.Scenarios = append(r.Scenarios, *s)
 	}
 	evidence.SortByStart(r.Scenarios)
+	r.Confusion = confusion.Confusion(r.Scenarios)
 	if r.Started.IsZero() {
 		r.Started = r.Scenarios[0].Started
 	}
