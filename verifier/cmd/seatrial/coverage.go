@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"seatrial/deploy/rules"
+	"seatrial/runbooks"
 	"seatrial/verifier/coverage"
 )
 
@@ -69,4 +72,21 @@ func (f *suiteFlags) coverage(ctx context.Context, runs []string) (*coverage.Mat
 		s.Alerts = append(s.Alerts, a.Name)
 	}
 	return coverage.Of(s), nil
+}
+
+// books lists the runbooks.
+func (f *suiteFlags) books() ([]coverage.Runbook, error) {
+	dir, err := folder("--runbooks", f.runbooksDir, runbooks.Files)
+	if err != nil {
+		return nil, err
+	}
+	files, err := fs.Glob(dir, "*.md")
+	if err != nil {
+		return nil, err
+	}
+	var all []coverage.Runbook
+	for _, file := range files {
+		all = append(all, coverage.Runbook{Name: strings.TrimSuffix(file, ".md")})
+	}
+	return all, nil
 }
