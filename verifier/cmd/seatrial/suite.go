@@ -43,6 +43,12 @@ func (f *suiteFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.tags, "tags", "", "take the scenarios that match this `EXPRESSION`: \"@smoke\", \"@nats && ~@network\" (and, not), \"@api,@worker\" (or)")
 	fl.Int64Var(&f.seed, "seed", 1, "`NUMBER` that victims, payloads and the network's randomness are drawn from")
 	fl.StringVar(&f.target, "target", onLocal, "`TESTBED` where the system runs: local or kubernetes")
+	f.registerFolders(cmd)
+}
+
+// registerFolders are the flags for other features, experiments and runbooks than those built in.
+func (f *suiteFlags) registerFolders(cmd *cobra.Command) {
+	fl := cmd.Flags()
 	fl.StringVar(&f.featuresDir, "features", "", "folder `DIR` of *.feature files (default: those built in)")
 	fl.StringVar(&f.experimentsDir, "experiments", "", "folder `DIR` of Chaos Mesh manifests (default: those built in)")
 	fl.StringVar(&f.runbooksDir, "runbooks", "", "folder `DIR` of runbooks (default: those built in)")
