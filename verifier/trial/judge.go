@@ -138,7 +138,7 @@ func readLedger(dir evidence.Dir, plan *evidence.Plan, rec *evidence.Record) *le
 		watch.see(&op)
 	}
 	l.latency, l.deviatedAt = watch.latency(), watch.deviatedAt()
-	l.budgetCost = watch.budgetCost(availabilityOf(plan))
+	l.budgetCost = watch.budgetCost(AvailabilityOf(plan))
 	if rec.Held != "" {
 		l.HeldCut(errors.New(rec.Held))
 	}
