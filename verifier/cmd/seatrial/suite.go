@@ -20,6 +20,7 @@ import (
 	"seatrial/verifier/confusion"
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/report"
+	"seatrial/verifier/runbook"
 	"seatrial/verifier/steps"
 	"seatrial/verifier/trial"
 	"seatrial/verifier/verdict"
@@ -72,18 +73,40 @@ func (f *suiteFlags) load(ctx context.Context) (steps.Suite, *experiments.Set, [
 			return steps.Suite{}, nil, nil, err
 		}
 	}
+	read, err := runbook.Read(books)
+	if err != nil {
+		return steps.Suite{}, nil, nil, err
+	}
 	suite := steps.Suite{
-		Features: texts, Tags: f.tags, Seed: f.seed, Target: f.target,
+		Features: texts, Tags: f.tags, Seed: f.seed, Target: f.target, Runbooks: promises(read),
 		HasExperiment: func(name string) error { _, err := set.Get(name); return err },
 		HasRunbook: func(name string) error {
-			if _, err := fs.Stat(books, name+".md"); err != nil {
-				return fmt.Errorf("tag @runbook:%s: there is no runbook %s.md", name, name)
+			if read[name] == nil {
+				return fmt.Errorf("there is no runbook %s.md", name)
 			}
 			return nil
 		},
 	}
 	plans, err := suite.Plans(ctx)
 	return suite, set, plans, err
+}
+
+// promises is what a trial holds runbooks to.
+func promises(set runbook.Set) (plans []evidence.RunbookPlan) {
+	for _, name := range set.Names() {
+		b := set[name]
+		plan := evidence.RunbookPlan{
+			Name: name, AlsoTrue: b.AlsoTrue, AlsoPages: b.AlsoPages,
+			DetectWithin: evidence.Duration(b.DetectWithin), RecoverWithin: evidence.Duration(b.RecoverWithin),
+		}
+		for _, s := range b.Diagnosis {
+			if e := s.Expectation; e != nil {
+				plan.Steps = append(plan.Steps, evidence.StepPlan{Query: s.Query, Expect: e.String(), Holds: e.Holds(s.Query), Empty: e.Empty})
+			}
+		}
+		plans = append(plans, plan)
+	}
+	return plans
 }
 
 // folder is the directory that a flag names, or what is built in.
