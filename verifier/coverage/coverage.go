@@ -94,7 +94,7 @@ func Of(s Sources) *Matrix {
 func rowsOf(p *evidence.Plan, s *Sources) []Row {
 	expected := []string{""}
 	if len(p.Alerts) > 0 {
-		expected = alertsOf(p)
+		expected = p.AlertNames()
 	}
 	var rows []Row
 	for _, alert := range expected {
@@ -108,13 +108,6 @@ func rowsOf(p *evidence.Plan, s *Sources) []Row {
 		rows = append(rows, r)
 	}
 	return rows
-}
-
-func alertsOf(p *evidence.Plan) (names []string) {
-	for _, a := range p.Alerts {
-		names = append(names, a.Name)
-	}
-	return names
 }
 
 // fault is what is injected, in one word to sort by; nothing comes last.

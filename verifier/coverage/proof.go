@@ -41,7 +41,7 @@ func samePlan(p *evidence.Plan, t *evidence.Scenario) bool {
 			expected = append(expected, a.Name)
 		}
 	}
-	return sameSet(p.Experiments, t.Experiments) && sameSet(alertsOf(p), expected)
+	return sameSet(p.Experiments, t.Experiments) && sameSet(p.AlertNames(), expected)
 }
 
 func sameSet(a, b []string) bool {
