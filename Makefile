@@ -131,6 +131,10 @@ bugs: root deps build ## break the services on purpose, bug by bug, and see each
 fuzz: ## fuzz every target for FUZZTIME (10s) each
 	@.ci/fuzz $(FUZZTIME)
 
+.PHONY: rules
+rules: ## write the alert rules anew from deploy/rules/slo and causes*.yaml
+	go run ./deploy/rules/cmd/rules
+
 .PHONY: check
 check: deps build check-format check-vet check-modules check-rules check-scripts check-links check-suite check-house check-charts check-cluster ## everything that needs no testbed: format, vet, staticcheck, modules, rules, scripts, links, floor plan
 
@@ -155,8 +159,9 @@ check-modules:
 .PHONY: check-rules
 check-rules: deps
 	@echo 'check: alert rules, their tests, Alertmanager'
-	@$(DEPS)/bin/promtool check rules deploy/rules/seatrial.rules.yaml >/dev/null
-	@$(DEPS)/bin/promtool test rules deploy/rules/seatrial.test.yaml >/dev/null
+	@go run ./deploy/rules/cmd/rules --check
+	@$(DEPS)/bin/promtool check rules deploy/rules/seatrial.rules.yaml deploy/rules/production.rules.yaml >/dev/null
+	@$(DEPS)/bin/promtool test rules deploy/rules/seatrial.test.yaml deploy/rules/production.test.yaml >/dev/null
 	@$(DEPS)/bin/amtool check-config deploy/rules/alertmanager.yaml >/dev/null
 
 .PHONY: check-scripts
