@@ -164,12 +164,26 @@ type session struct {
 
 // trial runs one plan's trial.
 func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenario, error) {
+	t, err := s.prepare(p)
+	if err != nil {
+		return nil, err
+	}
+	result, err := t.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.done(result)
+	return result, nil
+}
+
+// prepare makes the trial of a plan, with a folder for its Evidence.
+func (s *session) prepare(p evidence.Plan) (*trial.Trial, error) {
 	p.Versions = s.bed.Versions()
 	dir, err := evidence.New(s.dir, p.Name)
 	if err != nil {
 		return nil, err
 	}
-	t := trial.Trial{
+	t := &trial.Trial{
 		Plan: p, Testbed: s.bed, Load: s.load, System: s.system, Metrics: s.metrics, Alerts: s.alerts,
 		Dir: dir, Watch: s.progress,
 	}
@@ -180,12 +194,7 @@ func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenari
 		}
 		t.Experiments = append(t.Experiments, e)
 	}
-	result, err := t.Run(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.done(result)
-	return result, nil
+	return t, nil
 }
 
 // newRunDir makes the folder of a run below parent; another run may have begun
