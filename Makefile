@@ -50,6 +50,10 @@ unit: deps ## run all Go tests
 smoke: root deps build ## run the @smoke scenario on the real testbed (a minute)
 	bin/seatrial run --tags @smoke --report reports/smoke
 
+.PHONY: false-pages
+false-pages: root deps build ## ten quiet minutes at the suite's rate: nobody may be called (11 minutes)
+	bin/seatrial run --features features/soak --report reports/soak
+
 .PHONY: chaos-suite
 chaos-suite: root deps build ## deploy the testbed, run every scenario, judge, write reports/latest
 	bin/seatrial run --report reports
@@ -127,6 +131,10 @@ bugs: root deps build ## break the services on purpose, bug by bug, and see each
 fuzz: ## fuzz every target for FUZZTIME (10s) each
 	@.ci/fuzz $(FUZZTIME)
 
+.PHONY: rules
+rules: ## write the alert rules anew from deploy/rules/slo and causes*.yaml
+	go run ./deploy/rules/cmd/rules
+
 .PHONY: check
 check: deps build check-format check-vet check-modules check-rules check-scripts check-links check-suite check-house check-charts check-cluster ## everything that needs no testbed: format, vet, staticcheck, modules, rules, scripts, links, floor plan
 
@@ -151,8 +159,9 @@ check-modules:
 .PHONY: check-rules
 check-rules: deps
 	@echo 'check: alert rules, their tests, Alertmanager'
-	@$(DEPS)/bin/promtool check rules deploy/rules/seatrial.rules.yaml >/dev/null
-	@$(DEPS)/bin/promtool test rules deploy/rules/seatrial.test.yaml >/dev/null
+	@go run ./deploy/rules/cmd/rules --check
+	@$(DEPS)/bin/promtool check rules deploy/rules/seatrial.rules.yaml deploy/rules/production.rules.yaml >/dev/null
+	@$(DEPS)/bin/promtool test rules deploy/rules/seatrial.test.yaml deploy/rules/production.test.yaml >/dev/null
 	@$(DEPS)/bin/amtool check-config deploy/rules/alertmanager.yaml >/dev/null
 
 .PHONY: check-scripts

@@ -110,7 +110,7 @@ func Judge(expected []evidence.AlertPlan, seen []evidence.SeenAlert, inForce, wa
 }
 
 func view(name string, s evidence.SeenAlert, fired bool) evidence.Alert {
-	a := evidence.Alert{Name: name, Fired: fired, Severity: s.Severity, RunbookURL: s.RunbookURL, ResolvedAt: s.ResolvedAt}
+	a := evidence.Alert{Name: name, Fired: fired, Severity: s.Severity, RunbookURL: s.RunbookURL, ResolvedAt: s.ResolvedAt, Silenced: s.Silenced}
 	if fired {
 		a.FiredAt = &s.FiredAt
 	}

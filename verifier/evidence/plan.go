@@ -44,8 +44,18 @@ type Plan struct {
 	Alerts      []AlertPlan       `json:"alerts,omitempty"`
 	Quiet       bool              `json:"quiet,omitempty"` // no alert may fire
 	Guarantees  []GuaranteePlan   `json:"guarantees,omitempty"`
-	MinAccepted int               `json:"min_accepted"` // fewer accepted tasks are no basis for a judgement
+	Runbooks    []RunbookPlan     `json:"runbooks,omitempty"` // all that there are: each one's diagnosis is asked in each trial
+	MinAccepted int               `json:"min_accepted"`       // fewer accepted tasks are no basis for a judgement
 	Versions    map[string]string `json:"versions,omitempty"`
+}
+
+// AlertNames lists the alerts that are expected.
+func (p *Plan) AlertNames() []string {
+	var names []string
+	for _, a := range p.Alerts {
+		names = append(names, a.Name)
+	}
+	return names
 }
 
 // Load is what the load generator is asked for.
@@ -70,6 +80,26 @@ type ObjectivePlan struct {
 type AlertPlan struct {
 	Name   string   `json:"name"`
 	Within Duration `json:"within"`
+}
+
+// RunbookPlan is what a runbook promises of its alert's fault.
+type RunbookPlan struct {
+	Name  string     `json:"name"`
+	Steps []StepPlan `json:"steps"` // of its diagnosis: true while all of them hold
+	// DetectWithin counts from the proven injection, RecoverWithin from the fault's removal.
+	DetectWithin  Duration `json:"detect_within"`
+	RecoverWithin Duration `json:"recover_within"`
+	AlsoTrue      []string `json:"also_true,omitempty"`  // runbooks during whose faults the diagnosis may be true
+	AlsoPages     []string `json:"also_pages,omitempty"` // alerts that may page beside its own
+}
+
+// StepPlan is one expectation of a diagnosis. It holds at a moment when Holds
+// has a value then; an Empty one, when it has none.
+type StepPlan struct {
+	Query  string `json:"query"`
+	Expect string `json:"expect"`
+	Holds  string `json:"holds"`
+	Empty  bool   `json:"empty,omitempty"`
 }
 
 // The guarantees that a plan may ask for.
@@ -122,6 +152,7 @@ type Record struct {
 
 	Alerts     []SeenAlert       `json:"alerts,omitempty"`
 	Objectives []MeasuredWindow  `json:"objectives,omitempty"`
+	Diagnoses  []SeenDiagnosis   `json:"diagnoses,omitempty"`
 	Held       string            `json:"held,omitempty"` // why the system's tasks could not all be read, "" if they could
 	Versions   map[string]string `json:"versions,omitempty"`
 }
@@ -144,6 +175,14 @@ type MeasuredWindow struct {
 	Total  float64 `json:"total"`
 	Reason string  `json:"reason,omitempty"` // why there is no answer
 	Query  string  `json:"query"`
+}
+
+// SeenDiagnosis is what a runbook's diagnosis came to, each second of the fault.
+type SeenDiagnosis struct {
+	Runbook string  `json:"runbook"`
+	Asked   int     `json:"asked"`            // moments
+	True    []int64 `json:"true,omitempty"`   // those at which it was true, in Unix seconds
+	Reason  string  `json:"reason,omitempty"` // why it could not be asked
 }
 
 // Window returns the window called name.
@@ -172,6 +211,9 @@ func WorstOf(s *Scenario) verdict.Verdict {
 	}
 	for _, a := range s.Alerts {
 		all = append(all, verdict.Verdict{Status: a.Status, Reason: a.Reason})
+	}
+	for _, d := range s.Diagnoses {
+		all = append(all, verdict.Verdict{Status: d.Status, Reason: d.Reason})
 	}
 	return verdict.Worst(all...)
 }

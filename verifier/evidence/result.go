@@ -16,6 +16,7 @@ type Run struct {
 	Seconds   float64           `json:"seconds"`
 	Versions  map[string]string `json:"versions"` // server name -> version
 	Scenarios []Scenario        `json:"scenarios"`
+	Confusion *Confusion        `json:"confusion,omitempty"`
 	NotRun    []string          `json:"not_run,omitempty"` // scenarios that an interrupt or an error kept from running
 }
 
@@ -58,6 +59,7 @@ type Scenario struct {
 	SLO        []Objective `json:"slo"`
 	Guarantees []Guarantee `json:"guarantees"`
 	Alerts     []Alert     `json:"alerts"`
+	Diagnoses  []Diagnosis `json:"diagnoses,omitempty"`
 	Proofs     []Proof     `json:"proofs"`
 	Victims    []string    `json:"victims,omitempty"`
 	BudgetCost float64     `json:"budget_cost"` // share of a 30-day error budget spent from the injection to the end of the load
@@ -121,8 +123,31 @@ type Alert struct {
 	ResolvedAt *time.Time     `json:"resolved_at,omitempty"`
 	Severity   string         `json:"severity,omitempty"`
 	RunbookURL string         `json:"runbook_url"`
+	Silenced   bool           `json:"silenced,omitempty"` // inhibited all the time: nobody was called
 	Status     verdict.Status `json:"status"`
 	Reason     string         `json:"reason,omitempty"`
+}
+
+// Diagnosis is what a runbook's diagnosis said of a trial's fault. Role is what
+// is asked of it: must (the fault is its own), may (it declares that it can be
+// true then) or not.
+type Diagnosis struct {
+	Runbook string         `json:"runbook"`
+	Role    string         `json:"role"`
+	Asked   int            `json:"asked"` // moments, a second apart
+	True    int            `json:"true"`  // moments at which it was true
+	Status  verdict.Status `json:"status"`
+	Reason  string         `json:"reason,omitempty"`
+}
+
+// Confusion is every runbook's diagnosis during every trial's fault. Cells has a
+// row a scenario and a column a runbook: "true" (at some moment), "false" (at
+// none) or "unknown". Wrong holds a sentence for each that should be otherwise.
+type Confusion struct {
+	Runbooks  []string   `json:"runbooks"`
+	Scenarios []string   `json:"scenarios"`
+	Cells     [][]string `json:"cells"`
+	Wrong     []string   `json:"wrong"`
 }
 
 // Proof says whether the system's own metrics agree that an experiment was in force.

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -193,7 +192,7 @@ const spare = injectWithin + 40*time.Second
 func (f *Fault) object(r *experiments.Resolution) (client.Object, error) {
 	object := r.Object.DeepCopyObject().(client.Object)
 	if f.exp.Duration > 0 {
-		if err := setDuration(object, f.exp.Duration+spare); err != nil {
+		if err := experiments.SetDuration(object, f.exp.Duration+spare); err != nil {
 			return nil, fmt.Errorf("%s: set its duration: %w", f.exp.Name, err)
 		}
 	}
@@ -218,25 +217,4 @@ func uniqueName(name string) string {
 		name = strings.TrimRight(name[:longestName], "-.")
 	}
 	return name + "-" + utilrand.String(5)
-}
-
-// setDuration sets spec.duration, which every kind that lasts has.
-func setDuration(object client.Object, d time.Duration) error {
-	data, err := json.Marshal(object)
-	if err != nil {
-		return err
-	}
-	var whole map[string]any
-	if err := json.Unmarshal(data, &whole); err != nil {
-		return err
-	}
-	spec, ok := whole["spec"].(map[string]any)
-	if !ok {
-		return errors.New("it has no spec")
-	}
-	spec["duration"] = d.String()
-	if data, err = json.Marshal(whole); err != nil {
-		return err
-	}
-	return json.Unmarshal(data, object)
 }

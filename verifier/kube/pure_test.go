@@ -170,7 +170,7 @@ func TestEveryExperimentSuitsAndKeepsItsMeaning(t *testing.T) {
 			continue
 		}
 		object := e.Object.DeepCopyObject().(v1alpha1.InnerObject)
-		if err := setDuration(object, e.Duration+spare); err != nil {
+		if err := experiments.SetDuration(object, e.Duration+spare); err != nil {
 			t.Fatal(err)
 		}
 		until, left, err := object.DurationExceeded(object.GetCreationTimestamp().Add(e.Duration))

@@ -18,6 +18,9 @@ import (
 //go:embed page.gohtml
 var pageText string
 
+//go:embed matrix.gohtml
+var matrixText string
+
 //go:embed page.css
 var pageCSS string
 
@@ -27,7 +30,7 @@ var pageJS string
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"num": num, "rate": rate, "secs": secs, "long": long, "latency": latency, "ratio": ratio, "share": share,
 	"plural": plural, "clock": clock, "add": func(a, b int) int { return a + b },
-}).Parse(pageText))
+}).Parse(pageText + matrixText))
 
 // page is what the template sees.
 type page struct {
@@ -35,6 +38,7 @@ type page struct {
 	Tally    tally
 	Scenes   []*scene
 	Trouble  []*scene // what did not pass, failures first
+	Matrix   *matrix  // nil where no diagnosis was judged
 	Versions []version
 	CSS      template.CSS
 	JS       template.JS
@@ -44,7 +48,7 @@ type page struct {
 // html writes the page of the run in the folder dir.
 func html(w io.Writer, dir string, run *evidence.Run) error {
 	p := page{
-		Run: run, Tally: tallyOf(run), Versions: versions(run),
+		Run: run, Tally: tallyOf(run), Versions: versions(run), Matrix: matrixOf(dir, run),
 		CSS: template.CSS(pageCSS), JS: template.JS(pageJS), Policy: policy(pageJS),
 	}
 	for i := range run.Scenarios {
@@ -100,14 +104,19 @@ type scene struct {
 	Ledger      []entry
 	Lists       []idList
 	AlertRows   []alertRow
+	True        []diagnosisRow // and those that should be
+	Silent      []string       // sentences about the other diagnoses
 	Material    material
 	Latency     []latencyRow
 }
 
+// anchor is where the page tells of the scenario with this index.
+func anchor(i int) string { return "s" + strconv.Itoa(i+1) }
+
 // stage puts together all that the page shows of a scenario.
 func stage(dir string, s *evidence.Scenario, i int) *scene {
 	m := gather(dir, s)
-	sc := &scene{Scenario: s, N: i + 1, Anchor: "s" + strconv.Itoa(i+1), Material: m}
+	sc := &scene{Scenario: s, N: i + 1, Anchor: anchor(i), Material: m}
 	sc.RunbookLink = runbookLink(dir, s)
 	sc.Figure = draw(s, m.timeline, m.samples, m.noTimeline)
 	sc.Spark = sc.Figure.spark(m.timeline)
@@ -116,6 +125,7 @@ func stage(dir string, s *evidence.Scenario, i int) *scene {
 	sc.Ledger = ledger(s)
 	sc.Lists = idLists(s, m.timeline)
 	sc.AlertRows = alertRows(s)
+	sc.True, sc.Silent = diagnosisRows(dir, s), silent(s)
 	sc.Latency = latencyRows(s)
 	return sc
 }

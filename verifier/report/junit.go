@@ -159,6 +159,14 @@ func allReasons(s *evidence.Scenario) string {
 	for _, a := range s.Alerts {
 		add("alert "+a.Name, a.Status, a.Reason)
 	}
+	for _, d := range s.Diagnoses {
+		if d.Status == verdict.Fail {
+			add("runbook "+d.Runbook, d.Status, d.Reason)
+		}
+	}
+	for _, u := range unasked(s) {
+		text += fmt.Sprintf("unknown: runbook %s: %s\n", u.names(), u.reason)
+	}
 	for _, p := range s.Proofs {
 		if p.Result != confirmed {
 			text += fmt.Sprintf("%s: proof of %s: %s\n", p.Result, p.Experiment, p.Reason)

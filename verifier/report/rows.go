@@ -230,9 +230,8 @@ func runbookLink(dir string, s *evidence.Scenario) string {
 	if s.Runbook == "" {
 		return ""
 	}
-	book := filepath.Join("runbooks", filepath.Base(s.Runbook)+".md")
-	if _, err := os.Stat(filepath.Join(dir, book)); err == nil {
-		return (&url.URL{Path: filepath.ToSlash(book)}).String()
+	if link := bookLink(dir, s.Runbook); link != "" {
+		return link
 	}
 	for _, a := range s.Alerts {
 		if strings.Contains(a.RunbookURL, s.Runbook) {
@@ -240,4 +239,14 @@ func runbookLink(dir string, s *evidence.Scenario) string {
 		}
 	}
 	return ""
+}
+
+// bookLink is the way to the copy of a runbook in the run's folder, "" when
+// there is none.
+func bookLink(dir, name string) string {
+	book := filepath.Join("runbooks", filepath.Base(name)+".md")
+	if _, err := os.Stat(filepath.Join(dir, book)); err != nil {
+		return ""
+	}
+	return (&url.URL{Path: filepath.ToSlash(book)}).String()
 }

@@ -23,6 +23,7 @@ func summary(w io.Writer, run *evidence.Run) error {
 		fmt.Fprintf(&b, "**Not run**: %s\n\n", plain(strings.Join(run.NotRun, "; ")))
 	}
 	summaryTable(&b, run)
+	summaryMatrix(&b, run)
 	summaryTrouble(&b, run)
 	if vs := versions(run); len(vs) > 0 {
 		b.WriteString("<details><summary>Versions</summary>\n\n")
@@ -49,6 +50,53 @@ func summaryTable(b *strings.Builder, run *evidence.Run) {
 			num(s.Accepted), s.Lost, s.Duplicated, back, plain(alertWords(s)))
 	}
 	b.WriteString("\n")
+}
+
+// summaryMatrix writes the confusion matrix with numbers for heads, which are
+// explained below it: Markdown cannot turn the runbooks' names.
+func summaryMatrix(b *strings.Builder, run *evidence.Run) {
+	m := matrixOf("", run)
+	if m == nil {
+		return
+	}
+	for _, wrong := range m.Wrong {
+		fmt.Fprintf(b, "- ❌ %s\n", plain(wrong))
+	}
+	fmt.Fprintf(b, "\n<details><summary>%s</summary>\n\n| scenario |", plain(m.Line))
+	for i := range m.Books {
+		fmt.Fprintf(b, " %d |", i+1)
+	}
+	fmt.Fprintf(b, "\n|---|%s\n", strings.Repeat(":-:|", len(m.Books)))
+	for _, row := range m.Rows {
+		fmt.Fprintf(b, "| %s |", plain(row.Name))
+		for _, c := range row.Cells {
+			fmt.Fprintf(b, " %s |", c.markdown())
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n")
+	for i, book := range m.Books {
+		fmt.Fprintf(b, "%s**%d** %s", map[bool]string{true: ", "}[i > 0], i+1, plain(book.Name))
+	}
+	b.WriteString(".\n**bold**: its own fault; ·: false; (in brackets): declared, either is fine; ❌: wrong; ?: unknown.\n\n</details>\n\n")
+}
+
+// markdown is a cell's word with its mark.
+func (c matrixCell) markdown() string {
+	switch c.Kind {
+	case "wrong":
+		return "❌ **" + c.Word + "**"
+	case "own":
+		return "**" + c.Word + "**"
+	case "declared":
+		return "(" + c.Word + ")"
+	case "unknown":
+		return "?"
+	}
+	if c.Word == "false" {
+		return "·"
+	}
+	return c.Word
 }
 
 func summaryTrouble(b *strings.Builder, run *evidence.Run) {

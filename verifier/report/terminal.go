@@ -34,6 +34,12 @@ func Terminal(w io.Writer, run *evidence.Run) {
 	if n := len(run.NotRun); n > 0 {
 		fmt.Fprintf(&b, "\nnot run: %s\n", oneLine(strings.Join(run.NotRun, "; ")))
 	}
+	if c := run.Confusion; c != nil {
+		fmt.Fprintf(&b, "\n%s\n", confusionLine(c))
+		for _, wrong := range c.Wrong {
+			fmt.Fprintf(&b, "  WRONG  %s\n", oneLine(wrong))
+		}
+	}
 	t := tallyOf(run)
 	fmt.Fprintf(&b, "\n%s\n%s: %s accepted, %d lost, %d done more than once, %d refused but done\n",
 		t.sentence(), strings.ToUpper(run.Status.String()), plural(t.Accepted, "task"), t.Lost, t.Duplicated, t.RefusedRun)

@@ -31,6 +31,7 @@ type Suite struct {
 	Tags     string
 	Seed     int64
 	Target   string
+	Runbooks []evidence.RunbookPlan // all; each trial is held against them
 	// HasExperiment and HasRunbook return an error for a name that does not
 	// exist.
 	HasExperiment func(name string) error

@@ -42,7 +42,7 @@ func newPlan(s Suite, sc *godog.Scenario) evidence.Plan {
 		Name: sc.Name, Feature: sc.Uri, Seed: s.Seed, Target: s.Target,
 		Baseline: evidence.Duration(defaultWindow), Fault: evidence.Duration(defaultWindow),
 		Recovery: evidence.Duration(defaultWindow), InForce: evidence.Duration(defaultInForce),
-		Recover: evidence.Duration(defaultRecover), MinAccepted: leastTasks,
+		Recover: evidence.Duration(defaultRecover), MinAccepted: leastTasks, Runbooks: s.Runbooks,
 	}
 	p.Load.Timeout = evidence.Duration(defaultPatience)
 	for _, tag := range sc.Tags {
@@ -61,7 +61,7 @@ func (s *session) check() (mistakes []error) {
 		mistakes = append(mistakes, errors.New("no tag @runbook:<Name> says which runbook it belongs to"))
 	default:
 		if err := s.suite.HasRunbook(s.plan.Runbook); err != nil {
-			mistakes = append(mistakes, err)
+			mistakes = append(mistakes, fmt.Errorf("tag @runbook:%s: %w", s.plan.Runbook, err))
 		}
 	}
 	if s.failed {
@@ -211,6 +211,9 @@ func recovers(ctx context.Context, n float64, unit string) error {
 func alertFires(ctx context.Context, name string, n float64, unit string) error {
 	s := sessionOf(ctx)
 	if s.planning() {
+		if err := s.suite.HasRunbook(name); err != nil {
+			return fmt.Errorf("alert %q: %w", name, err)
+		}
 		s.plan.Alerts = append(s.plan.Alerts, evidence.AlertPlan{Name: name, Within: evidence.Duration(span(n, unit))})
 		return nil
 	}

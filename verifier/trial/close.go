@@ -34,6 +34,7 @@ func (r *run) closeLoad(parent context.Context) error {
 		r.measure(ctx, w)
 	}
 	r.saveSamples(ctx)
+	r.diagnose(ctx)
 	r.noteRestarts(ctx)
 	if err := r.Testbed.Logs(ctx, r.rec.Started, r.Dir.Path(evidence.LogsDir)); err != nil {
 		errs = append(errs, unfit("collect logs: %w", err))

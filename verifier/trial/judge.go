@@ -16,6 +16,7 @@ import (
 	"seatrial/loadgen/history"
 	"seatrial/verifier/alert"
 	"seatrial/verifier/check"
+	"seatrial/verifier/confusion"
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/slo"
 	"seatrial/verifier/verdict"
@@ -51,6 +52,8 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	if plan.Quiet {
 		alert.MustBeQuiet(s.Alerts)
 	}
+	alert.Promises(s.Alerts, plan.Runbooks, alert.Moments{InForce: inForceAt(&rec), Removed: rec.RemovedAt, Watched: rec.Stopped})
+	s.Diagnoses = confusion.Judge(plan.Runbooks, plan.AlertNames(), rec.Diagnoses, s.InForce == "confirmed" || s.InForce == "none")
 	s.Seconds = splits(&plan, &rec, s.Alerts, l.deviatedAt)
 	conclude(&s.Scenario, &rec)
 	return &s.Scenario, dir.Save(evidence.VerdictFile, &s.Scenario)
@@ -135,7 +138,7 @@ func readLedger(dir evidence.Dir, plan *evidence.Plan, rec *evidence.Record) *le
 		watch.see(&op)
 	}
 	l.latency, l.deviatedAt = watch.latency(), watch.deviatedAt()
-	l.budgetCost = watch.budgetCost(availabilityOf(plan))
+	l.budgetCost = watch.budgetCost(AvailabilityOf(plan))
 	if rec.Held != "" {
 		l.HeldCut(errors.New(rec.Held))
 	}

@@ -149,7 +149,7 @@ func (r *run) startLoad(ctx context.Context) error {
 	spec := LoadSpec{
 		Load: r.Plan.Load, Seed: r.Plan.Seed,
 		Prefix:   fmt.Sprintf("%s-%d", short(evidence.Slug(r.Plan.Name)), r.rec.Started.UnixMilli()),
-		Duration: 15 * time.Minute, // the trial stops it; this is for a trial that cannot
+		Duration: 15*time.Minute + time.Duration(r.Plan.Fault), // the trial stops it; this is for a trial that cannot
 	}
 	if err := r.Load.Start(ctx, spec); err != nil {
 		return unfit("start load: %w", err)
@@ -225,7 +225,7 @@ func (r *run) fault(ctx context.Context) error {
 	for _, l := range r.faults {
 		window = max(window, l.exp.Span())
 	}
-	return r.wait(ctx, "fault", start.Add(window))
+	return r.waitOr(ctx, "fault", start.Add(window), r.End)
 }
 
 // recoverFaults takes every fault back; it runs always, with a deadline of its
@@ -283,7 +283,37 @@ func (r *run) recovery(ctx context.Context) error {
 		return err
 	}
 	r.rec.Windows = append(r.rec.Windows, evidence.Window{Name: "recovery", Start: start, End: time.Now()})
+	return r.cleared(ctx)
+}
+
+// cleared waits, under load, until the expected alerts have cleared or had the time
+// that their runbooks allow. That they did not is for the judge to say.
+func (r *run) cleared(ctx context.Context) error {
+	for _, a := range r.Plan.Alerts {
+		deadline := r.rec.RemovedAt.Add(r.clearsWithin(a.Name) + time.Second)
+		for r.rings(a.Name) && time.Now().Before(deadline) {
+			if err := r.wait(ctx, "alerts clear", time.Now().Add(tick)); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+// clearsWithin is how long after the fault an alert may ring, 0 if no runbook says.
+func (r *run) clearsWithin(name string) time.Duration {
+	for _, b := range r.Plan.Runbooks {
+		if b.Name == name {
+			return time.Duration(b.RecoverWithin)
+		}
+	}
+	return 0
+}
+
+func (r *run) rings(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.rec.Alerts, func(a evidence.SeenAlert) bool { return a.Name == name && a.ResolvedAt == nil })
 }
 
 // whole waits, within the scenario's bound, until the testbed is healthy and
@@ -306,7 +336,7 @@ func (r *run) whole(ctx context.Context) error {
 // served says whether, over the last three seconds, clients were served as well
 // as the recovery window's availability objective asks (99 % where it has none).
 func (r *run) served(ctx context.Context) error {
-	o := evidence.ObjectivePlan{Name: slo.Availability, Window: "recovery", Ratio: availabilityOf(&r.Plan)}
+	o := evidence.ObjectivePlan{Name: slo.Availability, Window: "recovery", Ratio: AvailabilityOf(&r.Plan)}
 	now := time.Now()
 	m := r.ask(ctx, o, evidence.Window{Name: "recovery", Start: now.Add(-3 * time.Second), End: now})
 	if j := slo.Judge(m, 3*time.Second, 1); j.Reason != "" {
@@ -315,9 +345,9 @@ func (r *run) served(ctx context.Context) error {
 	return nil
 }
 
-// availabilityOf is the availability that a plan promises outside of faults:
+// AvailabilityOf is the availability that a plan promises outside of faults:
 // that of its recovery window, or 99 %.
-func availabilityOf(p *evidence.Plan) float64 {
+func AvailabilityOf(p *evidence.Plan) float64 {
 	for _, o := range p.Objectives {
 		if o.Window == "recovery" && o.Name == slo.Availability {
 			return o.Ratio

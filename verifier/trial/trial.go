@@ -108,7 +108,7 @@ type Progress struct {
 }
 
 // Trial is one trial with everything that it needs. All fields are required,
-// except Watch.
+// except Watch and End.
 type Trial struct {
 	Plan        evidence.Plan
 	Experiments []*experiments.Experiment
@@ -119,6 +119,8 @@ type Trial struct {
 	Alerts      Alerts
 	Dir         evidence.Dir
 	Watch       func(Progress) // called about twice a second
+	// End ends the fault window before its time when it is closed.
+	End <-chan struct{}
 }
 
 // stopped ends a trial before its time. Broken: the system broke a promise;

@@ -193,6 +193,11 @@ func (r *run) saveSamples(ctx context.Context) {
 
 // wait holds a phase until a moment, keeping watch.
 func (r *run) wait(ctx context.Context, phase string, end time.Time) error {
+	return r.waitOr(ctx, phase, end, nil)
+}
+
+// waitOr is wait, cut short when early is closed.
+func (r *run) waitOr(ctx context.Context, phase string, end time.Time, early <-chan struct{}) error {
 	for {
 		left := time.Until(end)
 		if left <= 0 {
@@ -202,6 +207,8 @@ func (r *run) wait(ctx context.Context, phase string, end time.Time) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("in the %s phase: %w", phase, ctx.Err())
+		case <-early:
+			return nil
 		case <-time.After(min(left, tick)):
 		}
 	}

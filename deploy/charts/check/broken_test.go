@@ -167,7 +167,7 @@ func TestEveryCheckFindsWhatIsBroken(t *testing.T) {
 		{"scripts", "ConfigMap nats: nats.conf is not deploy/nats/nats.conf", func(t *testing.T, s System) {
 			delete(named(t, Of[*core.ConfigMap](s), "nats").Data, "nats.conf")
 		}},
-		{"alerts", "the PrometheusRule is not deploy/rules/seatrial.rules.yaml", func(t *testing.T, s System) {
+		{"alerts", "the PrometheusRule is neither deploy/rules/seatrial.rules.yaml nor", func(t *testing.T, s System) {
 			Of[*monitoring.PrometheusRule](s)[0].Spec.Groups[1].Rules[0].Expr = intstr.FromString("vector(1)")
 		}},
 		{"victims", "experiment api-kill finds no victim", func(t *testing.T, s System) {
@@ -283,6 +283,7 @@ func TestSchemasRefuse(t *testing.T) {
 		{"seatrial", "networkPolicy: {prometheus: []}", "minItems: got 0, want 1"},
 		{"seatrial", "valkey: {persistence: {enabled: maybe}}", "at '/persistence/enabled': got string, want boolean"},
 		{"seatrial", "globals: {}", "additional properties 'globals' not allowed"},
+		{"seatrial", "rules: none", "value must be one of 'trial', 'production'"},
 		{"seatrial", "global: {spread: Never}", "value must be one of 'ScheduleAnyway', 'DoNotSchedule'"},
 	} {
 		_, err := Render(filepath.Join("..", c.chart), []byte(c.values))

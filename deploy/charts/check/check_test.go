@@ -4,11 +4,13 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	core "k8s.io/api/core/v1"
 	network "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -117,6 +119,28 @@ func golden(t *testing.T, file, have string) {
 	}
 	if line, differs := firstDifference(string(want), have); differs {
 		t.Errorf("%s differs from what is rendered, first in line %s\nlook at it, then: cd deploy/charts/check && go test ./... -update", file, line)
+	}
+}
+
+// TestRulesAreChosen: trials unless production is asked for.
+func TestRulesAreChosen(t *testing.T) {
+	for values, name := range map[string]string{"": "seatrial", "rules: trial": "seatrial", "rules: production": "production"} {
+		text, err := Render(filepath.Join("..", "seatrial"), []byte(values))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Decode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := ruleFile(root, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		have := Of[*monitoring.PrometheusRule](s)
+		if len(have) != 1 || !reflect.DeepEqual(have[0].Spec, want) {
+			t.Errorf("values %q: the PrometheusRule is not deploy/rules/%s.rules.yaml", values, name)
+		}
 	}
 }
 

@@ -46,21 +46,32 @@ func Scripts(s System, root string) []string {
 	return problems
 }
 
-// Alerts: the PrometheusRule says what deploy/rules says, and nothing else.
+// Alerts: the PrometheusRule says what one of the two files of deploy/rules says, and nothing else.
 func Alerts(s System, root string) []string {
-	data, err := os.ReadFile(filepath.Join(root, "deploy", "rules", "seatrial.rules.yaml"))
-	if err != nil {
-		return []string{err.Error()}
-	}
-	var want monitoring.PrometheusRuleSpec
-	if err := yaml.UnmarshalStrict(data, &want); err != nil {
-		return []string{fmt.Sprintf("deploy/rules/seatrial.rules.yaml is no PrometheusRule: %v", err)}
-	}
 	have := Of[*monitoring.PrometheusRule](s)
-	if len(have) != 1 || !reflect.DeepEqual(have[0].Spec, want) {
-		return []string{"the PrometheusRule is not deploy/rules/seatrial.rules.yaml"}
+	for _, name := range []string{"seatrial", "production"} {
+		want, err := ruleFile(root, name)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		if len(have) == 1 && reflect.DeepEqual(have[0].Spec, want) {
+			return nil
+		}
 	}
-	return nil
+	return []string{"the PrometheusRule is neither deploy/rules/seatrial.rules.yaml nor production.rules.yaml"}
+}
+
+// ruleFile reads deploy/rules/NAME.rules.yaml.
+func ruleFile(root, name string) (monitoring.PrometheusRuleSpec, error) {
+	var spec monitoring.PrometheusRuleSpec
+	data, err := os.ReadFile(filepath.Join(root, "deploy", "rules", name+".rules.yaml"))
+	if err != nil {
+		return spec, err
+	}
+	if err := yaml.UnmarshalStrict(data, &spec); err != nil {
+		return spec, fmt.Errorf("deploy/rules/%s.rules.yaml is no PrometheusRule: %w", name, err)
+	}
+	return spec, nil
 }
 
 // Manifest is what this package needs to know of an experiment.

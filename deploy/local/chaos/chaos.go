@@ -58,16 +58,11 @@ func (e *Engine) Prepare(exp *experiments.Experiment, named []string, seed int64
 	if len(exp.NeedsKubernetes) > 0 {
 		return nil, experiments.UnableTo("%s %s needs kubernetes: %s", exp.Kind, exp.Action, strings.Join(exp.NeedsKubernetes, "; "))
 	}
-	rng := rand.New(rand.NewPCG(uint64(seed), hash(exp.Name)))
 	f := &Fault{exp: exp, left: func() []string { return nil }}
-	for range max(1, exp.Repeat.Times) {
-		round, err := exp.Resolve(e.describe(), named, rng)
-		if err != nil {
-			return nil, err
-		}
-		f.rounds = append(f.rounds, round)
-	}
 	var err error
+	if f.rounds, err = Draw(exp, e.describe(), named, seed); err != nil {
+		return nil, err
+	}
 	switch object := exp.Object.(type) {
 	case *v1alpha1.PodChaos:
 		err = e.podChaos(f, object)
@@ -84,6 +79,19 @@ func (e *Engine) Prepare(exp *experiments.Experiment, named []string, seed int64
 	return f, nil
 }
 
+// Draw draws an experiment's victims out of pods: a resolution a repetition.
+func Draw(exp *experiments.Experiment, pods []experiments.Pod, named []string, seed int64) (rounds []*experiments.Resolution, err error) {
+	rng := rand.New(rand.NewPCG(uint64(seed), hash(exp.Name)))
+	for range max(1, exp.Repeat.Times) {
+		round, err := exp.Resolve(pods, named, rng)
+		if err != nil {
+			return nil, err
+		}
+		rounds = append(rounds, round)
+	}
+	return rounds, nil
+}
+
 // hash is FNV-1a: experiments of one trial must not draw the same numbers.
 func hash(s string) uint64 {
 	h := uint64(14695981039346656037)
@@ -97,16 +105,22 @@ func hash(s string) uint64 {
 func (e *Engine) describe() []experiments.Pod {
 	var all []experiments.Pod
 	for _, p := range e.Pods {
-		d := experiments.Pod{Name: p.Name, Namespace: e.Namespace, Labels: p.Labels, Node: "local", IP: p.Addr, Phase: "Pending"}
+		d := Describe(p.Spec, e.Namespace)
 		if p.Running() {
 			d.Phase = "Running"
-		}
-		for _, c := range p.Containers {
-			d.Containers = append(d.Containers, c.Name)
 		}
 		all = append(all, d)
 	}
 	return all
+}
+
+// Describe shows a pod that does not run yet as a selector sees it.
+func Describe(p pod.Spec, namespace string) experiments.Pod {
+	d := experiments.Pod{Name: p.Name, Namespace: namespace, Labels: p.Labels, Node: "local", IP: p.Addr, Phase: "Pending"}
+	for _, c := range p.Containers {
+		d.Containers = append(d.Containers, c.Name)
+	}
+	return d
 }
 
 func (e *Engine) pod(name string) (*pod.Pod, error) {

@@ -55,7 +55,7 @@ func (f *kubeFlags) register(cmd *cobra.Command) {
 var (
 	kubeOnly = []string{"kubeconfig", "context", "namespace", "verifier-namespace", "chaos-mesh-namespace", "chaos-mesh-version",
 		"prometheus", "alertmanager", "api", "loadgen", "load-target"}
-	localOnly = []string{"bin", "deps", "binary"}
+	localOnly = []string{"bin", "deps", "binary", "name", "api-port", "prometheus-port", "alertmanager-port"}
 )
 
 // oneTarget refuses flags that the target would pass over.

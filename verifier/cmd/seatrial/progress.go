@@ -29,18 +29,23 @@ type progress struct {
 }
 
 func newProgress(out io.Writer, total int) *progress {
-	p := &progress{out: out, total: total}
+	return &progress{out: out, total: total, width: terminalWidth(out)}
+}
+
+// terminalWidth returns the width in columns of the terminal that out is; nil
+// where it is none that lines can be rewritten on.
+func terminalWidth(out io.Writer) func() int {
 	f, ok := out.(*os.File)
-	if ok && term.IsTerminal(int(f.Fd())) && os.Getenv("CI") == "" && os.Getenv("TERM") != "dumb" {
-		p.width = func() int {
-			columns, _, err := term.GetSize(int(f.Fd()))
-			if err != nil || columns <= 0 {
-				return 80
-			}
-			return columns
-		}
+	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("CI") != "" || os.Getenv("TERM") == "dumb" {
+		return nil
 	}
-	return p
+	return func() int {
+		columns, _, err := term.GetSize(int(f.Fd()))
+		if err != nil || columns <= 0 {
+			return 80
+		}
+		return columns
+	}
 }
 
 func (p *progress) update(t trial.Progress) {

@@ -22,6 +22,7 @@ import (
 	"seatrial/experiments"
 	"seatrial/runbooks"
 	"seatrial/verifier/alert"
+	"seatrial/verifier/confusion"
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/prom"
 	"seatrial/verifier/steps"
@@ -240,7 +241,7 @@ func (f *runFlags) hold(ctx context.Context, s *session, suite steps.Suite, plan
 			r.NotRun = append(r.NotRun, p.Name)
 		}
 	}
-	r.Seconds = time.Since(r.Started).Seconds()
+	r.Seconds, r.Confusion = time.Since(r.Started).Seconds(), confusion.Confusion(r.Scenarios)
 	if len(r.Scenarios) > 0 {
 		if err := finish(out, s.dir, r); err != nil {
 			return errors.Join(runErr, err)

@@ -17,8 +17,10 @@ import (
 	"seatrial/experiments"
 	"seatrial/features"
 	"seatrial/runbooks"
+	"seatrial/verifier/confusion"
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/report"
+	"seatrial/verifier/runbook"
 	"seatrial/verifier/steps"
 	"seatrial/verifier/trial"
 	"seatrial/verifier/verdict"
@@ -42,6 +44,12 @@ func (f *suiteFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.tags, "tags", "", "take the scenarios that match this `EXPRESSION`: \"@smoke\", \"@nats && ~@network\" (and, not), \"@api,@worker\" (or)")
 	fl.Int64Var(&f.seed, "seed", 1, "`NUMBER` that victims, payloads and the network's randomness are drawn from")
 	fl.StringVar(&f.target, "target", onLocal, "`TESTBED` where the system runs: local or kubernetes")
+	f.registerFolders(cmd)
+}
+
+// registerFolders are the flags for other features, experiments and runbooks than those built in.
+func (f *suiteFlags) registerFolders(cmd *cobra.Command) {
+	fl := cmd.Flags()
 	fl.StringVar(&f.featuresDir, "features", "", "folder `DIR` of *.feature files (default: those built in)")
 	fl.StringVar(&f.experimentsDir, "experiments", "", "folder `DIR` of Chaos Mesh manifests (default: those built in)")
 	fl.StringVar(&f.runbooksDir, "runbooks", "", "folder `DIR` of runbooks (default: those built in)")
@@ -65,18 +73,40 @@ func (f *suiteFlags) load(ctx context.Context) (steps.Suite, *experiments.Set, [
 			return steps.Suite{}, nil, nil, err
 		}
 	}
+	read, err := runbook.Read(books)
+	if err != nil {
+		return steps.Suite{}, nil, nil, err
+	}
 	suite := steps.Suite{
-		Features: texts, Tags: f.tags, Seed: f.seed, Target: f.target,
+		Features: texts, Tags: f.tags, Seed: f.seed, Target: f.target, Runbooks: promises(read),
 		HasExperiment: func(name string) error { _, err := set.Get(name); return err },
 		HasRunbook: func(name string) error {
-			if _, err := fs.Stat(books, name+".md"); err != nil {
-				return fmt.Errorf("tag @runbook:%s: there is no runbook %s.md", name, name)
+			if read[name] == nil {
+				return fmt.Errorf("there is no runbook %s.md", name)
 			}
 			return nil
 		},
 	}
 	plans, err := suite.Plans(ctx)
 	return suite, set, plans, err
+}
+
+// promises is what a trial holds runbooks to.
+func promises(set runbook.Set) (plans []evidence.RunbookPlan) {
+	for _, name := range set.Names() {
+		b := set[name]
+		plan := evidence.RunbookPlan{
+			Name: name, AlsoTrue: b.AlsoTrue, AlsoPages: b.AlsoPages,
+			DetectWithin: evidence.Duration(b.DetectWithin), RecoverWithin: evidence.Duration(b.RecoverWithin),
+		}
+		for _, s := range b.Diagnosis {
+			if e := s.Expectation; e != nil {
+				plan.Steps = append(plan.Steps, evidence.StepPlan{Query: s.Query, Expect: e.String(), Holds: e.Holds(s.Query), Empty: e.Empty})
+			}
+		}
+		plans = append(plans, plan)
+	}
+	return plans
 }
 
 // folder is the directory that a flag names, or what is built in.
@@ -134,12 +164,26 @@ type session struct {
 
 // trial runs one plan's trial.
 func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenario, error) {
+	t, err := s.prepare(p)
+	if err != nil {
+		return nil, err
+	}
+	result, err := t.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.done(result)
+	return result, nil
+}
+
+// prepare makes the trial of a plan, with a folder for its Evidence.
+func (s *session) prepare(p evidence.Plan) (*trial.Trial, error) {
 	p.Versions = s.bed.Versions()
 	dir, err := evidence.New(s.dir, p.Name)
 	if err != nil {
 		return nil, err
 	}
-	t := trial.Trial{
+	t := &trial.Trial{
 		Plan: p, Testbed: s.bed, Load: s.load, System: s.system, Metrics: s.metrics, Alerts: s.alerts,
 		Dir: dir, Watch: s.progress,
 	}
@@ -150,12 +194,7 @@ func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenari
 		}
 		t.Experiments = append(t.Experiments, e)
 	}
-	result, err := t.Run(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.done(result)
-	return result, nil
+	return t, nil
 }
 
 // newRunDir makes the folder of a run below parent; another run may have begun
@@ -269,6 +308,7 @@ func replay(dir string, trials []evidence.Dir) (*evidence.Run, error) {
 		r.Scenarios = append(r.Scenarios, *s)
 	}
 	evidence.SortByStart(r.Scenarios)
+	r.Confusion = confusion.Confusion(r.Scenarios)
 	if r.Started.IsZero() {
 		r.Started = r.Scenarios[0].Started
 	}

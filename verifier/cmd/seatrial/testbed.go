@@ -28,19 +28,26 @@ import (
 // upFlags say which testbed, and which doors it opens on this machine.
 type upFlags struct {
 	localFlags
-	name                                      string
-	seed                                      int64
-	apiPort, prometheusPort, alertmanagerPort int
+	doorFlags
+	name string
+	seed int64
+}
+
+// doorFlags are the ports on this machine at which a local testbed answers.
+type doorFlags struct{ apiPort, prometheusPort, alertmanagerPort int }
+
+func (f *doorFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.IntVar(&f.apiPort, "api-port", 8080, "port on 127.0.0.1 for the API, 0 for any free one")
+	fl.IntVar(&f.prometheusPort, "prometheus-port", 9090, "port on 127.0.0.1 for Prometheus, 0 for any free one")
+	fl.IntVar(&f.alertmanagerPort, "alertmanager-port", 9093, "port on 127.0.0.1 for Alertmanager, 0 for any free one")
 }
 
 func (f *upFlags) register(cmd *cobra.Command) {
 	f.localFlags.register(cmd)
+	f.doorFlags.register(cmd)
 	registerName(cmd, &f.name)
-	fl := cmd.Flags()
-	fl.Int64Var(&f.seed, "seed", 1, "seed of the network's randomness")
-	fl.IntVar(&f.apiPort, "api-port", 8080, "port on 127.0.0.1 for the API, 0 for any free one")
-	fl.IntVar(&f.prometheusPort, "prometheus-port", 9090, "port on 127.0.0.1 for Prometheus, 0 for any free one")
-	fl.IntVar(&f.alertmanagerPort, "alertmanager-port", 9093, "port on 127.0.0.1 for Alertmanager, 0 for any free one")
+	cmd.Flags().Int64Var(&f.seed, "seed", 1, "seed of the network's randomness")
 }
 
 func registerName(cmd *cobra.Command, name *string) {
@@ -90,7 +97,7 @@ func socketFits(name string) error {
 
 // portsFree names every port that is taken, before anything is started. The
 // server finds out again when it opens them.
-func (f *upFlags) portsFree() error {
+func (f *doorFlags) portsFree() error {
 	var taken []error
 	for _, port := range []int{f.apiPort, f.prometheusPort, f.alertmanagerPort} {
 		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
@@ -191,16 +198,31 @@ func (f *upFlags) serve(ctx context.Context, name string, out io.Writer) error {
 		return err
 	}
 	defer bed.Down()
-	addresses, err := bed.Publish(ctx, f.apiPort, f.prometheusPort, f.alertmanagerPort)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	server, _, err := openDoors(ctx, bed, cfg, &f.doorFlags, started, stop)
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("unix", socket(name))
-	if err != nil {
-		return fmt.Errorf("open the control socket %s: %w", socket(name), err)
+	if _, err := fmt.Fprintln(out, readyLine); err != nil {
+		return fmt.Errorf("nobody waits for the testbed any more: %w", err)
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	<-ctx.Done()
+	return server.Close()
+}
+
+// openDoors opens the doors of a testbed on this machine, and its control socket,
+// at which status, exec and the like ask; `down` there calls stop. It returns the
+// doors' addresses.
+func openDoors(ctx context.Context, bed *local.Testbed, cfg local.Config, doors *doorFlags, started time.Time, stop func()) (*http.Server, map[string]string, error) {
+	addresses, err := bed.Publish(ctx, doors.apiPort, doors.prometheusPort, doors.alertmanagerPort)
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := net.Listen("unix", socket(cfg.Name))
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the control socket %s: %w", socket(cfg.Name), err)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		s := status{Started: started, Addresses: addresses, Versions: bed.Versions(), Pods: bed.Status(), Path: filepath.Join(cfg.Deps, "bin")}
@@ -214,9 +236,5 @@ func (f *upFlags) serve(ctx context.Context, name string, out io.Writer) error {
 	mux.HandleFunc("POST /down", func(http.ResponseWriter, *http.Request) { stop() })
 	server := &http.Server{Handler: mux}
 	go func() { _ = server.Serve(listener) }()
-	if _, err := fmt.Fprintln(out, readyLine); err != nil {
-		return fmt.Errorf("nobody waits for the testbed any more: %w", err)
-	}
-	<-ctx.Done()
-	return server.Close()
+	return server, addresses, nil
 }

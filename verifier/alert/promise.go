@@ -1,0 +1,74 @@
+package alert
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"seatrial/verifier/evidence"
+	"seatrial/verifier/verdict"
+)
+
+// Moments are those of a trial that promises count from.
+type Moments struct {
+	InForce time.Time // when the fault was proven
+	Removed time.Time // when its removal began; zero leaves the clearing open
+	Watched time.Time // until when alerts were looked at
+}
+
+// Promises judges alerts by what their runbooks promise, beside what the plan
+// asked of them: an expected one rings in time, links to its runbook and clears in
+// time after the fault, and nobody is called for anything else.
+func Promises(all []evidence.Alert, books []evidence.RunbookPlan, m Moments) {
+	byName := map[string]evidence.RunbookPlan{}
+	for _, b := range books {
+		byName[b.Name] = b
+	}
+	also := alsoPages(all, byName)
+	for i := range all {
+		a := &all[i]
+		if a.Status != verdict.Pass || !a.Fired || len(books) == 0 {
+			continue
+		}
+		if !a.Expected {
+			if a.Severity == "page" && !a.Silenced && !slices.Contains(also, a.Name) {
+				a.Status, a.Reason = verdict.Fail, fmt.Sprintf("alert %s paged, and no runbook of this fault says that it may", a.Name)
+			}
+			continue
+		}
+		a.Status, a.Reason = keeps(a, byName, m)
+	}
+}
+
+func alsoPages(all []evidence.Alert, byName map[string]evidence.RunbookPlan) (also []string) {
+	for _, a := range all {
+		if a.Expected {
+			also = append(also, byName[a.Name].AlsoPages...)
+		}
+	}
+	return also
+}
+
+// keeps judges an expected alert that fired in time.
+func keeps(a *evidence.Alert, byName map[string]evidence.RunbookPlan, m Moments) (verdict.Status, string) {
+	book, ok := byName[strings.TrimSuffix(path.Base(a.RunbookURL), ".md")]
+	if !ok || book.Name != a.Name {
+		return verdict.Fail, fmt.Sprintf("alert %s links to %s, which is not its runbook", a.Name, a.RunbookURL)
+	}
+	detect, limit := time.Duration(book.DetectWithin), time.Duration(book.RecoverWithin)
+	switch {
+	case detect > 0 && a.FiredAt.Sub(m.InForce) > detect:
+		return verdict.Fail, fmt.Sprintf("alert %s fired %.1f s after the fault was in force, and its runbook promises %v", a.Name, a.FiredAt.Sub(m.InForce).Seconds(), detect)
+	case limit == 0 || m.Removed.IsZero():
+		return verdict.Pass, ""
+	case a.ResolvedAt == nil && m.Watched.Sub(m.Removed) < limit:
+		return verdict.Inconclusive, fmt.Sprintf("alert %s: the trial ended before its %v to clear were up", a.Name, limit)
+	case a.ResolvedAt == nil:
+		return verdict.Fail, fmt.Sprintf("alert %s did not clear within %v of the fault's removal", a.Name, limit)
+	case a.ResolvedAt.Sub(m.Removed) > limit:
+		return verdict.Fail, fmt.Sprintf("alert %s cleared %.1f s after the fault's removal, want %v", a.Name, a.ResolvedAt.Sub(m.Removed).Seconds(), limit)
+	}
+	return verdict.Pass, ""
+}

@@ -1,0 +1,190 @@
+package coverage
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"seatrial/verifier/evidence"
+	"seatrial/verifier/verdict"
+)
+
+var monday = time.Date(2027, 3, 15, 9, 0, 0, 0, time.UTC)
+
+func day(n int) time.Time { return monday.AddDate(0, 0, n) }
+
+func plan(name string, experiments, alerts []string) evidence.Plan {
+	p := evidence.Plan{Name: name, Experiments: experiments, Quiet: len(alerts) == 0}
+	for _, a := range alerts {
+		p.Alerts = append(p.Alerts, evidence.AlertPlan{Name: a})
+	}
+	return p
+}
+
+// held is a trial of the plan that passed, with the diagnoses that were asked.
+func held(p evidence.Plan, testbed string, at time.Time) evidence.Scenario {
+	s := evidence.Scenario{Name: p.Name, Target: testbed, Started: at, Status: verdict.Pass, Experiments: p.Experiments,
+		Alerts: []evidence.Alert{{Name: "SomethingElse", Fired: true}}}
+	for _, a := range p.Alerts {
+		s.Alerts = append(s.Alerts, evidence.Alert{Name: a.Name, Expected: true, Fired: true})
+		s.Diagnoses = append(s.Diagnoses, evidence.Diagnosis{Runbook: a.Name, Role: "must", Asked: 9, True: 3, Status: verdict.Pass})
+	}
+	return s
+}
+
+func with(s evidence.Scenario, change func(*evidence.Scenario)) evidence.Scenario {
+	change(&s)
+	return s
+}
+
+func TestWhenSomethingIsProven(t *testing.T) {
+	p := plan("The queue stops", []string{"queue-kill"}, []string{"QueueDown"})
+	pass := func(n int) evidence.Scenario { return held(p, "local", day(n)) }
+	fails := func(s *evidence.Scenario) { s.Status = verdict.Fail }
+	for name, c := range map[string]struct {
+		trials []evidence.Scenario
+		want   string
+	}{
+		"no trial at all":           {nil, "never tried"},
+		"one that passed":           {[]evidence.Scenario{pass(1)}, "2027-03-16 09:00"},
+		"the newest of those":       {[]evidence.Scenario{pass(1), pass(3), pass(2)}, "2027-03-18 09:00"},
+		"one that failed":           {[]evidence.Scenario{with(pass(1), fails)}, "never: fail, 2027-03-16 09:00"},
+		"failed after it passed":    {[]evidence.Scenario{with(pass(2), fails), pass(1)}, "2027-03-16 09:00; since then fail"},
+		"passed after it failed":    {[]evidence.Scenario{pass(2), with(pass(1), fails)}, "2027-03-17 09:00"},
+		"on the other testbed":      {[]evidence.Scenario{held(p, "kubernetes", day(1))}, "never tried"},
+		"another scenario":          {[]evidence.Scenario{with(pass(1), func(s *evidence.Scenario) { s.Name = "The queue stumbles" })}, "never tried"},
+		"other experiments then":    {[]evidence.Scenario{with(pass(1), func(s *evidence.Scenario) { s.Experiments = []string{"queue-slow"} })}, "never tried"},
+		"another alert then":        {[]evidence.Scenario{with(pass(1), func(s *evidence.Scenario) { s.Alerts[1].Name = "QueueGone" })}, "never tried"},
+		"no diagnosis asked":        {[]evidence.Scenario{with(pass(1), func(s *evidence.Scenario) { s.Diagnoses = nil })}, "never: passed, its diagnosis not asked, 2027-03-16 09:00"},
+		"impossible on the testbed": {[]evidence.Scenario{with(pass(1), func(s *evidence.Scenario) { s.Status, s.Unable = verdict.Inconclusive, true })}, "never: cannot be injected here, 2027-03-16 09:00"},
+		"inconclusive":              {[]evidence.Scenario{with(pass(1), func(s *evidence.Scenario) { s.Status = verdict.Inconclusive })}, "never: inconclusive, 2027-03-16 09:00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if have := proofOf(&p, "QueueDown", "local", c.trials).String(); have != c.want {
+				t.Errorf("%q, want %q", have, c.want)
+			}
+		})
+	}
+}
+
+// house is a small system with one gap of each kind, and what it lacks.
+func house() Sources {
+	steady := plan("Steady state", nil, nil)
+	stops := plan("The queue stops", []string{"queue-kill"}, []string{"QueueDown"})
+	both := plan("The queue | and the API stop", []string{"queue-kill", "api-kill"}, []string{"QueueDown", "APIDown"})
+	return Sources{
+		Plans:       []evidence.Plan{steady, both, stops},
+		Experiments: []string{"api-kill", "queue-kill", "queue-slow"},
+		Alerts:      []string{"APIDown", "Orphan", "QueueDown", "QueueSlow"},
+		Runbooks: []Runbook{{Name: "APIDown"}, {Name: "Forgotten"}, {Name: "QueueSlow"}, {Name: "QueueDown", Causes: []Cause{
+			{Name: "Killed", InjectedBy: "queue-kill"}, {Name: "Disk full", NotInjectable: "the disk is everybody's"},
+			{Name: "Slow", InjectedBy: "queue-slow"}, {Name: "Ghost", InjectedBy: "queue-ghost"}}}},
+		Trials: []evidence.Scenario{held(steady, "local", day(1)), held(stops, "local", day(2)), held(stops, "kubernetes", day(3)),
+			with(held(both, "local", day(4)), func(s *evidence.Scenario) { s.Status = verdict.Fail })},
+	}
+}
+
+func TestGaps(t *testing.T) {
+	want := map[string][]string{
+		"Experiments in no scenario":                         {"queue-slow"},
+		"Scenarios that no trial has proven, on any testbed": {"The queue | and the API stop"},
+		"Alerts that no scenario expects":                    {"Orphan", "QueueSlow"},
+		"Alerts without a runbook":                           {"Orphan"},
+		"Runbooks without a scenario":                        {"Forgotten", "QueueSlow"},
+		"Runbooks without an alert":                          {"Forgotten"},
+		"Causes that nothing injects": {"QueueDown, Disk full: not injectable: the disk is everybody's",
+			"QueueDown, Slow: no scenario injects queue-slow and expects the alert", "QueueDown, Ghost: there is no experiment queue-ghost"},
+	}
+	m := Of(house())
+	if len(m.Gaps) != len(want) {
+		t.Errorf("%d kinds of gaps, want %d", len(m.Gaps), len(want))
+	}
+	for _, g := range m.Gaps {
+		if !slices.Equal(g.What, want[g.Kind]) {
+			t.Errorf("%s: %q, want %q", g.Kind, g.What, want[g.Kind])
+		}
+	}
+}
+
+func TestWhereNothingIsMissing(t *testing.T) {
+	p := plan("The queue stops", []string{"queue-kill"}, []string{"QueueDown"})
+	m := Of(Sources{Plans: []evidence.Plan{p}, Experiments: p.Experiments, Alerts: []string{"QueueDown"},
+		Runbooks: []Runbook{{Name: "QueueDown", Causes: []Cause{{Name: "Killed", InjectedBy: "queue-kill"}}}},
+		Trials:   []evidence.Scenario{held(p, "kubernetes", monday)}})
+	for _, g := range m.Gaps {
+		if len(g.What) > 0 {
+			t.Errorf("%s: %q", g.Kind, g.What)
+		}
+	}
+}
+
+func TestPage(t *testing.T) {
+	var b, again bytes.Buffer
+	if err := Of(house()).Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if err := Of(house()).Write(&again); err != nil || again.String() != b.String() {
+		t.Errorf("the same sources give another text (%v)", err)
+	}
+	for _, want := range []string{
+		"3 experiments, 4 alerts, 4 runbooks with 4 causes, 3 scenarios. Proven on local: 2 of 3 scenarios. Proven on kubernetes: 1 of 3 scenarios.\n",
+		"| queue-kill | QueueDown | [QueueDown](../runbooks/QueueDown.md) | The queue stops | 2027-03-17 09:00 | 2027-03-18 09:00 |\n",
+		`| queue-kill + api-kill | APIDown | [APIDown](../runbooks/APIDown.md) | The queue \| and the API stop | never: fail, 2027-03-19 09:00 | never tried |` + "\n",
+		"| no fault | none may fire | – | Steady state | 2027-03-16 09:00 | never tried |\n",
+		`| [QueueDown](../runbooks/QueueDown.md) | Killed | queue-kill | The queue stops; The queue \| and the API stop | 2027-03-17 09:00 | 2027-03-18 09:00 |` + "\n",
+		"| [QueueDown](../runbooks/QueueDown.md) | Disk full | nothing: the disk is everybody's | none | – | – |\n",
+		"- Experiments in no scenario: 1\n  - queue-slow\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, b.String())
+		}
+	}
+	columns := 0
+	for line := range strings.Lines(b.String()) {
+		n := strings.Count(strings.ReplaceAll(line, `\|`, ""), "|")
+		if n > 0 && columns > 0 && n != columns {
+			t.Errorf("a table fell apart: %s", line)
+		}
+		columns = n
+	}
+}
+
+func TestReadRuns(t *testing.T) {
+	save := func(v any, elem ...string) {
+		t.Helper()
+		path := filepath.Join(elem...)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := evidence.SaveJSON(path, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole, killed, bad := t.TempDir(), t.TempDir(), t.TempDir()
+	save(evidence.Run{Run: "a", Target: "kubernetes", Scenarios: []evidence.Scenario{{Name: "one"}, {Name: "two", Target: "local"}}}, whole, evidence.VerdictFile)
+	save(evidence.Plan{}, killed, "evidence", "three", evidence.PlanFile)
+	save(evidence.Scenario{Name: "three", Target: "local"}, killed, "evidence", "three", evidence.VerdictFile)
+	save(evidence.Plan{}, killed, "evidence", "four", evidence.PlanFile)
+	save("no run", bad, evidence.VerdictFile)
+
+	all, err := Read([]string{whole, killed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range all {
+		got = append(got, s.Name+" on "+s.Target)
+	}
+	if want := []string{"one on kubernetes", "two on local", "three on local"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, dir := range []string{t.TempDir(), bad} {
+		if _, err := Read([]string{whole, dir}); err == nil || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%v, want one that names %s", err, dir)
+		}
+	}
+}
