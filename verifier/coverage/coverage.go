@@ -34,9 +34,13 @@ type Runbook struct {
 	Causes []Cause
 }
 
-// Cause is one of those that a runbook tells apart. Either an experiment injects
-// it, or NotInjectable says why none can.
-type Cause struct{ Name, InjectedBy, NotInjectable string }
+// Cause is one of those that a runbook tells apart. Either experiments inject
+// it, each of them alone, or NotInjectable says why none can.
+type Cause struct {
+	Name          string
+	Injected      []string
+	NotInjectable string
+}
 
 // Matrix is the coverage.
 type Matrix struct {
@@ -122,7 +126,7 @@ func (r *Row) fault() string {
 func (m *Matrix) causeRow(book string, c Cause) CauseRow {
 	row := CauseRow{Runbook: book, Cause: c, Proofs: make([]Proof, len(Testbeds))}
 	for _, r := range m.Rows {
-		if c.InjectedBy == "" || r.Alert != book || !slices.Contains(r.Experiments, c.InjectedBy) {
+		if r.Alert != book || !slices.ContainsFunc(c.Injected, func(e string) bool { return slices.Contains(r.Experiments, e) }) {
 			continue
 		}
 		row.Scenarios = append(row.Scenarios, r.Scenario)

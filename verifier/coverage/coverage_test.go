@@ -81,8 +81,8 @@ func house() Sources {
 		Experiments: []string{"api-kill", "queue-kill", "queue-slow"},
 		Alerts:      []string{"APIDown", "Orphan", "QueueDown", "QueueSlow"},
 		Runbooks: []Runbook{{Name: "APIDown"}, {Name: "Forgotten"}, {Name: "QueueSlow"}, {Name: "QueueDown", Causes: []Cause{
-			{Name: "Killed", InjectedBy: "queue-kill"}, {Name: "Disk full", NotInjectable: "the disk is everybody's"},
-			{Name: "Slow", InjectedBy: "queue-slow"}, {Name: "Ghost", InjectedBy: "queue-ghost"}}}},
+			{Name: "Killed", Injected: []string{"queue-kill"}}, {Name: "Disk full", NotInjectable: "the disk is everybody's"},
+			{Name: "Slow", Injected: []string{"queue-kill", "queue-slow"}}, {Name: "Ghost", Injected: []string{"queue-ghost"}}}}},
 		Trials: []evidence.Scenario{held(steady, "local", day(1)), held(stops, "local", day(2)), held(stops, "kubernetes", day(3)),
 			with(held(both, "local", day(4)), func(s *evidence.Scenario) { s.Status = verdict.Fail })},
 	}
@@ -113,7 +113,7 @@ func TestGaps(t *testing.T) {
 func TestWhereNothingIsMissing(t *testing.T) {
 	p := plan("The queue stops", []string{"queue-kill"}, []string{"QueueDown"})
 	m := Of(Sources{Plans: []evidence.Plan{p}, Experiments: p.Experiments, Alerts: []string{"QueueDown"},
-		Runbooks: []Runbook{{Name: "QueueDown", Causes: []Cause{{Name: "Killed", InjectedBy: "queue-kill"}}}},
+		Runbooks: []Runbook{{Name: "QueueDown", Causes: []Cause{{Name: "Killed", Injected: []string{"queue-kill"}}}}},
 		Trials:   []evidence.Scenario{held(p, "kubernetes", monday)}})
 	for _, g := range m.Gaps {
 		if len(g.What) > 0 {
@@ -135,6 +135,8 @@ func TestPage(t *testing.T) {
 		"| queue-kill | QueueDown | [QueueDown](../runbooks/QueueDown.md) | The queue stops | 2027-03-17 09:00 | 2027-03-18 09:00 |\n",
 		`| queue-kill + api-kill | APIDown | [APIDown](../runbooks/APIDown.md) | The queue \| and the API stop | never: fail, 2027-03-19 09:00 | never tried |` + "\n",
 		"| no fault | none may fire | – | Steady state | 2027-03-16 09:00 | never tried |\n",
+		`| [QueueDown](../runbooks/QueueDown.md) | Slow | queue-kill, queue-slow | The queue stops; The queue \| and the API stop | 2027-03-17 09:00 | 2027-03-18 09:00 |` + "\n",
+		"| [QueueDown](../runbooks/QueueDown.md) | Ghost | queue-ghost | none | – | – |\n",
 		`| [QueueDown](../runbooks/QueueDown.md) | Killed | queue-kill | The queue stops; The queue \| and the API stop | 2027-03-17 09:00 | 2027-03-18 09:00 |` + "\n",
 		"| [QueueDown](../runbooks/QueueDown.md) | Disk full | nothing: the disk is everybody's | none | – | – |\n",
 		"- Experiments in no scenario: 1\n  - queue-slow\n",

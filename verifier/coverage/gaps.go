@@ -53,15 +53,22 @@ func unproven(m *Matrix) (all []string) {
 // uninjected are the causes that no scenario brings about, with the reason.
 func uninjected(s *Sources, m *Matrix) (all []string) {
 	for _, c := range m.Causes {
-		switch {
-		case len(c.Scenarios) > 0:
-		case c.InjectedBy == "":
+		if len(c.Injected) == 0 {
 			all = append(all, fmt.Sprintf("%s, %s: not injectable: %s", c.Runbook, c.Name, c.NotInjectable))
-		case !slices.Contains(s.Experiments, c.InjectedBy):
-			all = append(all, fmt.Sprintf("%s, %s: there is no experiment %s", c.Runbook, c.Name, c.InjectedBy))
-		default:
-			all = append(all, fmt.Sprintf("%s, %s: no scenario injects %s and expects the alert", c.Runbook, c.Name, c.InjectedBy))
+		}
+		for _, e := range c.Injected {
+			switch {
+			case !slices.Contains(s.Experiments, e):
+				all = append(all, fmt.Sprintf("%s, %s: there is no experiment %s", c.Runbook, c.Name, e))
+			case !m.injects(e, c.Runbook):
+				all = append(all, fmt.Sprintf("%s, %s: no scenario injects %s and expects the alert", c.Runbook, c.Name, e))
+			}
 		}
 	}
 	return all
+}
+
+// injects says whether a scenario injects the experiment and expects the alert.
+func (m *Matrix) injects(experiment, alert string) bool {
+	return slices.ContainsFunc(m.Rows, func(r Row) bool { return r.Alert == alert && slices.Contains(r.Experiments, experiment) })
 }

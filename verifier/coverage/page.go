@@ -98,10 +98,10 @@ func link(runbook string) string {
 }
 
 func (c *CauseRow) by() string {
-	if c.InjectedBy == "" {
+	if len(c.Injected) == 0 {
 		return "nothing: " + cell(c.NotInjectable)
 	}
-	return cell(c.InjectedBy)
+	return cell(strings.Join(c.Injected, ", "))
 }
 
 // cell keeps a text inside its cell of a table.
