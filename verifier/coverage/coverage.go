@@ -60,13 +60,13 @@ type Row struct {
 	quiet          bool
 }
 
-// CauseRow is a runbook's cause and the scenarios that inject it and expect the
-// runbook's alert.
+// CauseRow is a runbook's cause, the scenarios that inject it and expect the
+// runbook's alert, and those that inject it and expect other alerts alone.
 type CauseRow struct {
 	Runbook string
 	Cause
-	Scenarios []string
-	Proofs    []Proof // the newest of the scenarios', as Testbeds
+	Scenarios, Others []string
+	Proofs            []Proof // the newest of the Scenarios', as Testbeds
 }
 
 // Gaps are the gaps of one kind, as sentences' ends: "experiment in no scenario".
@@ -122,18 +122,22 @@ func (r *Row) fault() string {
 	return strings.Join(r.Experiments, " + ")
 }
 
-// causeRow finds the scenarios that inject a cause and expect its runbook's alert.
+// causeRow finds the scenarios that inject a cause.
 func (m *Matrix) causeRow(book string, c Cause) CauseRow {
 	row := CauseRow{Runbook: book, Cause: c, Proofs: make([]Proof, len(Testbeds))}
 	for _, r := range m.Rows {
-		if r.Alert != book || !slices.ContainsFunc(c.Injected, func(e string) bool { return slices.Contains(r.Experiments, e) }) {
-			continue
-		}
-		row.Scenarios = append(row.Scenarios, r.Scenario)
-		for i, p := range r.Proofs {
-			row.Proofs[i] = newer(row.Proofs[i], p)
+		switch {
+		case !slices.ContainsFunc(c.Injected, func(e string) bool { return slices.Contains(r.Experiments, e) }):
+		case r.Alert == book:
+			row.Scenarios = append(row.Scenarios, r.Scenario)
+			for i, p := range r.Proofs {
+				row.Proofs[i] = newer(row.Proofs[i], p)
+			}
+		case !slices.Contains(row.Others, r.Scenario):
+			row.Others = append(row.Others, r.Scenario)
 		}
 	}
+	row.Others = slices.DeleteFunc(row.Others, func(name string) bool { return slices.Contains(row.Scenarios, name) })
 	return row
 }
 
