@@ -99,7 +99,9 @@ func (v View) Block() []string {
 // share writes a ratio in percent.
 func share(f float64) string {
 	switch p := f * 100; {
-	case p > 0 && p < 0.001:
+	case p <= 0:
+		return "0 %"
+	case p < 0.001:
 		return "< 0.001 %"
 	case p < 1:
 		return strconv.FormatFloat(p, 'f', 3, 64) + " %"

@@ -86,7 +86,7 @@ func TestElsewhereThereAreLines(t *testing.T) {
 	s.Say("")
 	s.Paint(View{Availability: -1})
 	s.Close()
-	if got := out.String(); got != "> ack\nacknowledged\npreparing ()  availability (15 s) no data  budget 0.000 % of 0.000 %  backlog 0\n" {
+	if got := out.String(); got != "> ack\nacknowledged\npreparing ()  availability (15 s) no data  budget 0 % of 0 %  backlog 0\n" {
 		t.Errorf("%q", got)
 	}
 }
