@@ -226,3 +226,16 @@ func TestAvailabilityIsOfTheLast15Seconds(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatRangBeforeIsNoNews: a testbed's start stirs alerts up.
+func TestWhatRangBeforeIsNoNews(t *testing.T) {
+	g := New(rules)
+	s := sight("preflight", 0, 0)
+	s.Alerts = []evidence.SeenAlert{{Name: "WorkerDown"}}
+	if got := g.See(second(0), s).Say; len(got) > 0 {
+		t.Errorf("said %q before the injection", got)
+	}
+	if got := g.See(second(1), sight("baseline", 1, 0)).Say; len(got) > 0 {
+		t.Errorf("said %q before the injection", got)
+	}
+}

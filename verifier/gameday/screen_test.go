@@ -54,10 +54,10 @@ func TestOnATerminalTheBlockIsRewritten(t *testing.T) {
 	v := View{Alerts: []evidence.SeenAlert{{Name: "X", RunbookURL: strings.Repeat("long", 40)}}}
 	s.Paint(v)
 	first := out.String()
-	if !strings.HasSuffix(first, "\r\n> ") || strings.Count(first, "\r\n") != len(v.Block()) {
+	if !strings.HasSuffix(first, "\n> ") || strings.Count(first, "\n") != len(v.Block()) {
 		t.Errorf("the first block is %q", first)
 	}
-	for line := range strings.SplitSeq(strings.TrimSuffix(first, "> "), "\r\n") {
+	for line := range strings.SplitSeq(strings.TrimSuffix(first, "> "), "\n") {
 		if n := len([]rune(strings.TrimSuffix(line, toEndOfLine))); n > 39 {
 			t.Errorf("%d columns of 40 are used: it may wrap", n)
 		}
@@ -86,7 +86,7 @@ func TestElsewhereThereAreLines(t *testing.T) {
 	s.Say("")
 	s.Paint(View{Availability: -1})
 	s.Close()
-	if got := out.String(); got != "> ack\nacknowledged\npreparing ()  availability (15 s) no data  budget 0 % of 0 %  backlog 0\n" {
+	if got := out.String(); got != "> ack\nacknowledged\npreparing  availability (15 s) no data  budget 0 % of 0 %  backlog 0\n" {
 		t.Errorf("%q", got)
 	}
 }
