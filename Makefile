@@ -161,7 +161,7 @@ check-rules: deps
 	@echo 'check: alert rules, their tests, Alertmanager'
 	@go run ./deploy/rules/cmd/rules --check
 	@$(DEPS)/bin/promtool check rules deploy/rules/seatrial.rules.yaml deploy/rules/production.rules.yaml >/dev/null
-	@$(DEPS)/bin/promtool test rules deploy/rules/seatrial.test.yaml deploy/rules/production.test.yaml >/dev/null
+	@$(DEPS)/bin/promtool test rules deploy/rules/*.test.yaml >/dev/null
 	@$(DEPS)/bin/amtool check-config deploy/rules/alertmanager.yaml >/dev/null
 
 .PHONY: check-scripts

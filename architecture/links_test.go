@@ -139,7 +139,7 @@ func TestEverySentenceIsDocumented(t *testing.T) {
 	if len(rows) != len(known) || len(known) == 0 {
 		t.Errorf("docs/features.md lists %d sentences, verifier/steps has %d", len(rows), len(known))
 	}
-	fill := strings.NewReplacer("*N*", "10", "*time*", "5 seconds", "*window*", "fault", "*name*", "worker-kill")
+	fill := strings.NewReplacer("*N*", "10", "*time*", "5 seconds", "*window*", "fault", "*name*", "worker-kill", "*alert*", "WorkerDown")
 	for _, row := range rows {
 		said := row[1] + " " + fill.Replace(row[2])
 		scenario := "@runbook:WorkerDown\nScenario: s\nGiven a steady load of 10 tasks per second\n" +

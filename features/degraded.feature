@@ -63,3 +63,19 @@ Feature: The network and the processors are slow
     And no unknown task is done more than once
     And every accepted task is done within 30 seconds after recovery
     And no residue is left
+
+  @runbook:WorkerMemoryHigh @worker @stress @memory
+  Scenario: Somebody else takes memory in a worker's pod
+    Given a steady load of 300 tasks per second
+    When the experiment "worker-memory-stress" is injected
+    Then the fault is in force within 15 seconds
+    And the alert "WorkerMemoryHigh" fires within 20 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And in the fault window at least 99% of the requests are accepted
+    And the system recovers within 45 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 20 seconds after recovery
+    And no residue is left

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"seatrial/deploy/rules"
+	"seatrial/verifier/runbook"
 )
 
 const runbooks = "../../runbooks"
@@ -72,60 +73,18 @@ func TestRunbooksAndAlertsBelongTogether(t *testing.T) {
 	}
 }
 
-// query is one look of a Diagnosis: a fenced PromQL block and the line about what it shows.
-var query = regexp.MustCompile("(?s)```promql\n(.*?)```\n\n(Expected: `(?:==|!=|<|<=|>|>=) [0-9.]+`)?")
-
-var sections = []string{"Meaning", "Impact", "Diagnosis", "Mitigation"}
-
-// section returns the text under a second-level heading, "" if there is none.
-func section(text, name string) string {
-	_, after, ok := strings.Cut(text, "\n## "+name+"\n")
-	if !ok {
-		return ""
-	}
-	body, _, _ := strings.Cut(after, "\n## ")
-	return strings.TrimSpace(body)
-}
-
-func read(t *testing.T, name string) string {
+// read reads every runbook; one with a mistake fails.
+func read(t *testing.T) runbook.Set {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(runbooks, name+".md"))
+	set, err := runbook.Read(os.DirFS(runbooks))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
+	return set
 }
 
-func TestRunbooksHaveTheFourSections(t *testing.T) {
-	for name := range alerts(t) {
-		text := read(t, name)
-		if !strings.HasPrefix(text, "# "+name+"\n") {
-			t.Errorf("%s.md: the title is not the alert's name", name)
-		}
-		last := -1
-		for _, s := range sections {
-			at := strings.Index(text, "\n## "+s+"\n")
-			if at <= last {
-				t.Errorf("%s.md: section %q is missing or out of order", name, s)
-			}
-			last = at
-			if section(text, s) == "" {
-				t.Errorf("%s.md: section %q is empty", name, s)
-			}
-		}
-		looks := query.FindAllStringSubmatch(section(text, "Diagnosis"), -1)
-		if len(looks) == 0 || len(looks) != strings.Count(text, "```promql") {
-			t.Errorf("%s.md: %d queries in its Diagnosis, %d in all", name, len(looks), strings.Count(text, "```promql"))
-		}
-		for _, l := range looks {
-			if l[2] == "" {
-				t.Errorf("%s.md: no line \"Expected: `> 0`\" after %s", name, l[1])
-			}
-		}
-	}
-}
-
-// TestRunbookQueriesAreValid lets Prometheus parse what people are told to paste.
+// TestRunbookQueriesAreValid lets Prometheus parse what people are told to paste, and
+// what trials ask of it.
 func TestRunbookQueriesAreValid(t *testing.T) {
 	promtool, err := filepath.Abs("../../.deps/bin/promtool")
 	if err != nil {
@@ -139,9 +98,19 @@ func TestRunbookQueriesAreValid(t *testing.T) {
 		Expr   string `json:"expr"`
 	}
 	var all []rule
-	for name := range alerts(t) {
-		for i, q := range query.FindAllStringSubmatch(read(t, name), -1) {
-			all = append(all, rule{fmt.Sprintf("%s:%d", name, i), q[1]})
+	for name, b := range read(t) {
+		steps := b.Diagnosis
+		for _, c := range b.Causes {
+			steps = append(steps, c.Steps...)
+		}
+		for _, s := range steps {
+			if s.Kind != "promql" {
+				continue
+			}
+			all = append(all, rule{fmt.Sprintf("%s:%d", name, s.Line), s.Query})
+			if s.Expectation != nil {
+				all = append(all, rule{fmt.Sprintf("%s:%d:holds", name, s.Line), s.Expectation.Holds(s.Query)})
+			}
 		}
 	}
 	text, err := yaml.Marshal(map[string]any{"groups": []map[string]any{{"name": "runbooks", "rules": all}}})

@@ -34,9 +34,13 @@ type Runbook struct {
 	Causes []Cause
 }
 
-// Cause is one of those that a runbook tells apart. Either an experiment injects
-// it, or NotInjectable says why none can.
-type Cause struct{ Name, InjectedBy, NotInjectable string }
+// Cause is one of those that a runbook tells apart. Either experiments inject
+// it, each of them alone, or NotInjectable says why none can.
+type Cause struct {
+	Name          string
+	Injected      []string
+	NotInjectable string
+}
 
 // Matrix is the coverage.
 type Matrix struct {
@@ -56,13 +60,13 @@ type Row struct {
 	quiet          bool
 }
 
-// CauseRow is a runbook's cause and the scenarios that inject it and expect the
-// runbook's alert.
+// CauseRow is a runbook's cause, the scenarios that inject it and expect the
+// runbook's alert, and those that inject it and expect other alerts alone.
 type CauseRow struct {
 	Runbook string
 	Cause
-	Scenarios []string
-	Proofs    []Proof // the newest of the scenarios', as Testbeds
+	Scenarios, Others []string
+	Proofs            []Proof // the newest of the Scenarios', as Testbeds
 }
 
 // Gaps are the gaps of one kind, as sentences' ends: "experiment in no scenario".
@@ -118,18 +122,22 @@ func (r *Row) fault() string {
 	return strings.Join(r.Experiments, " + ")
 }
 
-// causeRow finds the scenarios that inject a cause and expect its runbook's alert.
+// causeRow finds the scenarios that inject a cause.
 func (m *Matrix) causeRow(book string, c Cause) CauseRow {
 	row := CauseRow{Runbook: book, Cause: c, Proofs: make([]Proof, len(Testbeds))}
 	for _, r := range m.Rows {
-		if c.InjectedBy == "" || r.Alert != book || !slices.Contains(r.Experiments, c.InjectedBy) {
-			continue
-		}
-		row.Scenarios = append(row.Scenarios, r.Scenario)
-		for i, p := range r.Proofs {
-			row.Proofs[i] = newer(row.Proofs[i], p)
+		switch {
+		case !slices.ContainsFunc(c.Injected, func(e string) bool { return slices.Contains(r.Experiments, e) }):
+		case r.Alert == book:
+			row.Scenarios = append(row.Scenarios, r.Scenario)
+			for i, p := range r.Proofs {
+				row.Proofs[i] = newer(row.Proofs[i], p)
+			}
+		case !slices.Contains(row.Others, r.Scenario):
+			row.Others = append(row.Others, r.Scenario)
 		}
 	}
+	row.Others = slices.DeleteFunc(row.Others, func(name string) bool { return slices.Contains(row.Scenarios, name) })
 	return row
 }
 

@@ -80,9 +80,11 @@ func house() Sources {
 		Plans:       []evidence.Plan{steady, both, stops},
 		Experiments: []string{"api-kill", "queue-kill", "queue-slow"},
 		Alerts:      []string{"APIDown", "Orphan", "QueueDown", "QueueSlow"},
-		Runbooks: []Runbook{{Name: "APIDown"}, {Name: "Forgotten"}, {Name: "QueueSlow"}, {Name: "QueueDown", Causes: []Cause{
-			{Name: "Killed", InjectedBy: "queue-kill"}, {Name: "Disk full", NotInjectable: "the disk is everybody's"},
-			{Name: "Slow", InjectedBy: "queue-slow"}, {Name: "Ghost", InjectedBy: "queue-ghost"}}}},
+		Runbooks: []Runbook{{Name: "APIDown"}, {Name: "Forgotten"}, {Name: "QueueDown", Causes: []Cause{
+			{Name: "Killed", Injected: []string{"queue-kill"}}, {Name: "Disk full", NotInjectable: "the disk is everybody's"},
+			{Name: "Slow", Injected: []string{"queue-kill", "queue-slow"}}, {Name: "Ghost", Injected: []string{"queue-ghost"}},
+			{Name: "Cable cut", NotInjectable: "see [APIDown](APIDown.md#causes)"}}},
+			{Name: "QueueSlow", Causes: []Cause{{Name: "Queue gone", Injected: []string{"queue-kill"}}}}},
 		Trials: []evidence.Scenario{held(steady, "local", day(1)), held(stops, "local", day(2)), held(stops, "kubernetes", day(3)),
 			with(held(both, "local", day(4)), func(s *evidence.Scenario) { s.Status = verdict.Fail })},
 	}
@@ -90,14 +92,14 @@ func house() Sources {
 
 func TestGaps(t *testing.T) {
 	want := map[string][]string{
-		"Experiments in no scenario":                         {"queue-slow"},
-		"Scenarios that no trial has proven, on any testbed": {"The queue | and the API stop"},
-		"Alerts that no scenario expects":                    {"Orphan", "QueueSlow"},
-		"Alerts without a runbook":                           {"Orphan"},
-		"Runbooks without a scenario":                        {"Forgotten", "QueueSlow"},
-		"Runbooks without an alert":                          {"Forgotten"},
-		"Causes that nothing injects": {"QueueDown, Disk full: not injectable: the disk is everybody's",
-			"QueueDown, Slow: no scenario injects queue-slow and expects the alert", "QueueDown, Ghost: there is no experiment queue-ghost"},
+		"Experiments in no scenario":                                                   {"queue-slow"},
+		"Scenarios that no trial has proven, on any testbed":                           {"The queue | and the API stop"},
+		"Alerts that no scenario expects":                                              {"Orphan", "QueueSlow"},
+		"Alerts without a runbook":                                                     {"Orphan"},
+		"Runbooks without a scenario":                                                  {"Forgotten", "QueueSlow"},
+		"Runbooks without an alert":                                                    {"Forgotten"},
+		"Runbooks with causes that are injected in no scenario that expects the alert": {"QueueDown: Slow (queue-slow); Ghost (there is no experiment queue-ghost)", "QueueSlow: Queue gone (queue-kill)"},
+		"Runbooks with causes that no experiment injects (the reasons are below)":      {"QueueDown: Disk full; Cable cut"},
 	}
 	m := Of(house())
 	if len(m.Gaps) != len(want) {
@@ -113,7 +115,7 @@ func TestGaps(t *testing.T) {
 func TestWhereNothingIsMissing(t *testing.T) {
 	p := plan("The queue stops", []string{"queue-kill"}, []string{"QueueDown"})
 	m := Of(Sources{Plans: []evidence.Plan{p}, Experiments: p.Experiments, Alerts: []string{"QueueDown"},
-		Runbooks: []Runbook{{Name: "QueueDown", Causes: []Cause{{Name: "Killed", InjectedBy: "queue-kill"}}}},
+		Runbooks: []Runbook{{Name: "QueueDown", Causes: []Cause{{Name: "Killed", Injected: []string{"queue-kill"}}}}},
 		Trials:   []evidence.Scenario{held(p, "kubernetes", monday)}})
 	for _, g := range m.Gaps {
 		if len(g.What) > 0 {
@@ -131,10 +133,14 @@ func TestPage(t *testing.T) {
 		t.Errorf("the same sources give another text (%v)", err)
 	}
 	for _, want := range []string{
-		"3 experiments, 4 alerts, 4 runbooks with 4 causes, 3 scenarios. Proven on local: 2 of 3 scenarios. Proven on kubernetes: 1 of 3 scenarios.\n",
+		"3 experiments, 4 alerts, 4 runbooks with 6 causes, 3 scenarios. Proven on local: 2 of 3 scenarios. Proven on kubernetes: 1 of 3 scenarios.\n",
 		"| queue-kill | QueueDown | [QueueDown](../runbooks/QueueDown.md) | The queue stops | 2027-03-17 09:00 | 2027-03-18 09:00 |\n",
 		`| queue-kill + api-kill | APIDown | [APIDown](../runbooks/APIDown.md) | The queue \| and the API stop | never: fail, 2027-03-19 09:00 | never tried |` + "\n",
 		"| no fault | none may fire | – | Steady state | 2027-03-16 09:00 | never tried |\n",
+		`| [QueueSlow](../runbooks/QueueSlow.md) | Queue gone | queue-kill | injected, with other alerts expected: The queue stops; The queue \| and the API stop | – | – |` + "\n",
+		"| Cable cut | nothing: see [APIDown](../runbooks/APIDown.md#causes) | none | – | – |\n",
+		`| [QueueDown](../runbooks/QueueDown.md) | Slow | queue-kill, queue-slow | The queue stops; The queue \| and the API stop | 2027-03-17 09:00 | 2027-03-18 09:00 |` + "\n",
+		"| [QueueDown](../runbooks/QueueDown.md) | Ghost | queue-ghost | none | – | – |\n",
 		`| [QueueDown](../runbooks/QueueDown.md) | Killed | queue-kill | The queue stops; The queue \| and the API stop | 2027-03-17 09:00 | 2027-03-18 09:00 |` + "\n",
 		"| [QueueDown](../runbooks/QueueDown.md) | Disk full | nothing: the disk is everybody's | none | – | – |\n",
 		"- Experiments in no scenario: 1\n  - queue-slow\n",

@@ -19,7 +19,13 @@ func gaps(s *Sources, m *Matrix) []Gaps {
 		{"Alerts without a runbook", without(s.Alerts, func(name string) bool { return slices.Contains(names(s.Runbooks), name) })},
 		{"Runbooks without a scenario", without(names(s.Runbooks), m.expects)},
 		{"Runbooks without an alert", without(names(s.Runbooks), func(name string) bool { return slices.Contains(s.Alerts, name) })},
-		{"Causes that nothing injects", uninjected(s, m)},
+		{"Runbooks with causes that are injected in no scenario that expects the alert", m.perBook(func(c *CauseRow, e string) string { return m.unexpected(c, e, s.Experiments) })},
+		{"Runbooks with causes that no experiment injects (the reasons are below)", m.perBook(func(c *CauseRow, e string) string {
+			if e == "" {
+				return c.Name
+			}
+			return ""
+		})},
 	}
 }
 
@@ -50,18 +56,42 @@ func unproven(m *Matrix) (all []string) {
 	return all
 }
 
-// uninjected are the causes that no scenario brings about, with the reason.
-func uninjected(s *Sources, m *Matrix) (all []string) {
-	for _, c := range m.Causes {
-		switch {
-		case len(c.Scenarios) > 0:
-		case c.InjectedBy == "":
-			all = append(all, fmt.Sprintf("%s, %s: not injectable: %s", c.Runbook, c.Name, c.NotInjectable))
-		case !slices.Contains(s.Experiments, c.InjectedBy):
-			all = append(all, fmt.Sprintf("%s, %s: there is no experiment %s", c.Runbook, c.Name, c.InjectedBy))
-		default:
-			all = append(all, fmt.Sprintf("%s, %s: no scenario injects %s and expects the alert", c.Runbook, c.Name, c.InjectedBy))
+// perBook says in a line a runbook what is to be said of its causes' experiments, a
+// cause without any having one called "".
+func (m *Matrix) perBook(say func(c *CauseRow, experiment string) string) (lines []string) {
+	book := ""
+	for i := range m.Causes {
+		c := &m.Causes[i]
+		experiments := c.Injected
+		if len(experiments) == 0 {
+			experiments = []string{""}
+		}
+		for _, e := range experiments {
+			switch text := say(c, e); {
+			case text == "":
+			case c.Runbook == book:
+				lines[len(lines)-1] += "; " + text
+			default:
+				book, lines = c.Runbook, append(lines, c.Runbook+": "+text)
+			}
 		}
 	}
-	return all
+	return lines
+}
+
+// unexpected says that a cause's experiment raises the alert in no scenario, "" if
+// it does in one or there is no experiment.
+func (m *Matrix) unexpected(c *CauseRow, experiment string, known []string) string {
+	switch {
+	case experiment == "" || m.injects(experiment, c.Runbook):
+		return ""
+	case !slices.Contains(known, experiment):
+		return fmt.Sprintf("%s (there is no experiment %s)", c.Name, experiment)
+	}
+	return fmt.Sprintf("%s (%s)", c.Name, experiment)
+}
+
+// injects says whether a scenario injects the experiment and expects the alert.
+func (m *Matrix) injects(experiment, alert string) bool {
+	return slices.ContainsFunc(m.Rows, func(r Row) bool { return r.Alert == alert && slices.Contains(r.Experiments, experiment) })
 }

@@ -3,6 +3,7 @@ package coverage
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -31,7 +32,7 @@ experiments or other alerts, proves nothing, and one in which diagnoses were not
 		heads(&b, "alert proven")
 	}
 	for _, c := range m.Causes {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |", link(c.Runbook), cell(c.Name), c.by(), cell(or(strings.Join(c.Scenarios, "; "), "none")))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |", link(c.Runbook), cell(c.Name), c.by(), cell(c.where()))
 		if len(c.Scenarios) == 0 {
 			b.WriteString(strings.Repeat(" – |", len(Testbeds)) + "\n")
 			continue
@@ -98,11 +99,25 @@ func link(runbook string) string {
 }
 
 func (c *CauseRow) by() string {
-	if c.InjectedBy == "" {
-		return "nothing: " + cell(c.NotInjectable)
+	if len(c.Injected) == 0 {
+		return "nothing: " + neighbour.ReplaceAllString(cell(c.NotInjectable), "](../runbooks/$1")
 	}
-	return cell(c.InjectedBy)
+	return cell(strings.Join(c.Injected, ", "))
 }
+
+// where names the scenarios of a cause.
+func (c *CauseRow) where() string {
+	switch {
+	case len(c.Scenarios) > 0:
+		return strings.Join(c.Scenarios, "; ")
+	case len(c.Others) > 0:
+		return "injected, with other alerts expected: " + strings.Join(c.Others, "; ")
+	}
+	return "none"
+}
+
+// neighbour is a link from one runbook to another.
+var neighbour = regexp.MustCompile(`\]\(([A-Za-z0-9_-]+\.md)`)
 
 // cell keeps a text inside its cell of a table.
 func cell(text string) string { return strings.ReplaceAll(oneLine(text), "|", "\\|") }

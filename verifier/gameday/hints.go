@@ -45,7 +45,8 @@ func diagnosis(page string) []string {
 	return lines
 }
 
-// paragraphs splits lines at blank ones, but not within a fenced block.
+// paragraphs splits lines at blank ones; a fenced block ends a paragraph, and is
+// not split.
 func paragraphs(lines []string) (all [][]string) {
 	var current []string
 	fenced := false
@@ -56,10 +57,15 @@ func paragraphs(lines []string) (all [][]string) {
 		current = nil
 	}
 	for _, line := range lines {
-		if strings.HasPrefix(line, "```") {
-			fenced = !fenced
+		if fence := strings.HasPrefix(line, "```"); fence || fenced {
+			current = append(current, line)
+			if fence && fenced {
+				flush()
+			}
+			fenced = fenced != fence
+			continue
 		}
-		if strings.TrimSpace(line) == "" && !fenced {
+		if strings.TrimSpace(line) == "" {
 			flush()
 			continue
 		}

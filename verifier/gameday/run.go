@@ -80,7 +80,11 @@ func (d *Director) direct(ctx context.Context, over <-chan struct{}) (err error)
 			}
 			d.act(line, d.Game.Command(time.Now(), line))
 		case <-tick.C:
-			d.act("", d.Game.See(time.Now(), d.look(ctx)))
+			sight := d.look(ctx)
+			if ctx.Err() != nil { // it is why the trial's phase changes
+				d.Game.Interrupt(time.Now())
+			}
+			d.act("", d.Game.See(time.Now(), sight))
 		}
 		d.Screen.Paint(d.Game.View(time.Now()))
 	}

@@ -46,7 +46,7 @@ var words = map[State]string{
 // head is the view in one line.
 func (v View) head() string {
 	text := words[v.State]
-	if v.State == Preparing || v.State == Recovering {
+	if v.Phase != "" && (v.State == Preparing || v.State == Recovering) {
 		text += " (" + v.Phase + ")"
 	}
 	if v.Clock == "" {
@@ -99,7 +99,9 @@ func (v View) Block() []string {
 // share writes a ratio in percent.
 func share(f float64) string {
 	switch p := f * 100; {
-	case p > 0 && p < 0.001:
+	case p <= 0:
+		return "0 %"
+	case p < 0.001:
 		return "< 0.001 %"
 	case p < 1:
 		return strconv.FormatFloat(p, 'f', 3, 64) + " %"
@@ -147,7 +149,7 @@ func (s *Screen) Paint(v View) {
 
 func (s *Screen) put(b *strings.Builder, lines []string) {
 	for _, line := range lines {
-		b.WriteString(clip(line, s.width()-1) + toEndOfLine + "\r\n")
+		b.WriteString(clip(line, s.width()-1) + toEndOfLine + "\n") // the terminal adds the return
 	}
 }
 
@@ -165,7 +167,10 @@ func (s *Screen) Say(typed string, lines ...string) {
 		return
 	}
 	var b strings.Builder
-	if s.width != nil && s.height > 0 {
+	if typed = strings.TrimSpace(typed); s.width != nil && s.height == 0 {
+		typed = "" // it is there to be read
+	}
+	if s.height > 0 {
 		up := s.height
 		if typed != "" {
 			up++ // Enter has moved the cursor down
@@ -173,7 +178,7 @@ func (s *Screen) Say(typed string, lines ...string) {
 		fmt.Fprintf(&b, "\x1b[%dA\r%s", up, toEnd)
 		s.height = 0
 	}
-	if typed = strings.TrimSpace(typed); typed != "" {
+	if typed != "" {
 		b.WriteString(prompt + typed + "\n")
 	}
 	for _, line := range lines {

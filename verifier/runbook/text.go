@@ -15,7 +15,7 @@ func (p *parser) text(line string) {
 		return
 	}
 	for word, enter := range map[string]func(string){
-		"Expected:": p.expected, "Look:": p.look, "Undo:": p.undo,
+		"Expected:": p.expected, "Look:": p.look, "Look,": p.look, "Undo:": p.undo,
 		"Injected by:": p.injected, "Not injectable:": p.notInjectable,
 	} {
 		if rest, ok := strings.CutPrefix(line, word); ok {

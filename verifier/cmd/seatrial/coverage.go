@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"seatrial/deploy/rules"
 	"seatrial/runbooks"
 	"seatrial/verifier/coverage"
+	"seatrial/verifier/runbook"
 )
 
 func newCoverageCommand() *cobra.Command {
@@ -74,19 +73,23 @@ func (f *suiteFlags) coverage(ctx context.Context, runs []string) (*coverage.Mat
 	return coverage.Of(s), nil
 }
 
-// books lists the runbooks.
+// books lists the runbooks with the causes that they tell apart.
 func (f *suiteFlags) books() ([]coverage.Runbook, error) {
 	dir, err := folder("--runbooks", f.runbooksDir, runbooks.Files)
 	if err != nil {
 		return nil, err
 	}
-	files, err := fs.Glob(dir, "*.md")
+	set, err := runbook.Read(dir)
 	if err != nil {
 		return nil, err
 	}
 	var all []coverage.Runbook
-	for _, file := range files {
-		all = append(all, coverage.Runbook{Name: strings.TrimSuffix(file, ".md")})
+	for _, name := range set.Names() {
+		b := coverage.Runbook{Name: name}
+		for _, c := range set[name].Causes {
+			b.Causes = append(b.Causes, coverage.Cause{Name: c.Name, Injected: c.Injected, NotInjectable: c.NotInjectable})
+		}
+		all = append(all, b)
 	}
 	return all, nil
 }

@@ -1,0 +1,183 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"seatrial/verifier/evidence"
+	"seatrial/verifier/gameday"
+	"seatrial/verifier/postmortem"
+)
+
+var prometheusDoor = regexp.MustCompile(`Prometheus +(http://127\.0\.0\.1:\d+)`)
+
+// TestGameDay plays a surprise at a terminal, on a real testbed: a facilitator who
+// types, and a crew that looks at the real Prometheus and at the pods.
+func TestGameDay(t *testing.T) {
+	needTestbed(t)
+	state, reports, name := t.TempDir(), t.TempDir(), fmt.Sprintf("game-%d", os.Getpid())
+	seatrial := filepath.Join(commands(t), "seatrial")
+	command := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(seatrial, args...)
+		cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CI=") }), "SEATRIAL_STATE="+state, "TERM=xterm")
+		return cmd
+	}
+	left := newTraces(state, name)
+	game := atTerminal(t, command("gameday", "--surprise", "--seed", "5", "--name", name, "--deps", dependencies(t), "--report", reports,
+		"--features", "testdata/gameday/features", "--api-port", "0", "--prometheus-port", "0", "--alertmanager-port", "0"))
+
+	game.await(t, "commands: ack, hint, mitigated, abort", time.Minute)
+	game.enter(t, "ack")
+	game.await(t, "ack: the fault is not in force yet", 30*time.Second)
+	game.await(t, "the crew is at work", 2*time.Minute)
+	left.note()
+	game.await(t, "alert WorkerDown (page)", 30*time.Second)
+	game.enter(t, "ack")
+	game.await(t, "acknowledged 00:", 10*time.Second)
+	game.enter(t, "hint")
+	game.await(t, "hint 1 of ", 10*time.Second)
+
+	door := prometheusDoor.FindStringSubmatch(game.text())
+	if door == nil {
+		t.Fatal("the crew was not told where Prometheus is")
+	}
+	if answer := ask(t, door[1], `sum(up{job="worker"})`); !strings.Contains(answer, `,"0"]`) {
+		t.Errorf("the crew's Prometheus says of the workers: %s", answer)
+	}
+	if out, err := command("status", "--name", name).CombinedOutput(); err != nil || !strings.Contains(string(out), "worker-0") {
+		t.Errorf("the crew's seatrial status: %v\n%s", err, out)
+	}
+	for _, secret := range []string{"Nobody works", "worker-down"} {
+		if strings.Contains(game.text(), secret) {
+			t.Errorf("the facilitator's terminal has shown %q before the reveal", secret)
+		}
+	}
+	game.enter(t, "mitigated")
+	game.await(t, "it was: Nobody works any more", 2*time.Minute)
+	select {
+	case <-game.ended:
+	case <-time.After(time.Minute):
+		t.Fatal("the game does not end")
+	}
+	gone(t, left.all)
+	leftBehind(t, reports, game)
+}
+
+// ask asks a Prometheus one query and returns its JSON.
+func ask(t *testing.T, prometheus, query string) string {
+	t.Helper()
+	client := http.Client{Timeout: 10 * time.Second}
+	res, err := client.Get(prometheus + "/api/v1/query?query=" + url.QueryEscape(query))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// leftBehind checks the Evidence of a game day that was played to its end.
+func leftBehind(t *testing.T, reports string, game *terminal) {
+	t.Helper()
+	trials, err := evidence.Trials(filepath.Join(reports, "latest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s evidence.Scenario
+	var log gameday.Log
+	if err := errors.Join(trials[0].Load(evidence.VerdictFile, &s), trials[0].Load(gameday.File, &log)); err != nil {
+		t.Fatal(err)
+	}
+	if s.InForce != "confirmed" || s.Residue != "none" || s.Accepted == 0 || s.Lost+s.Duplicated > 0 {
+		t.Errorf("in force %s, residue %s, %d accepted, %d lost, %d duplicated", s.InForce, s.Residue, s.Accepted, s.Lost, s.Duplicated)
+	}
+	if s.Seconds.InForceToAlert < 0 || s.Seconds.RecoverToSLO < 0 {
+		t.Errorf("detected after %v s, recovered after %v s: want both seen", s.Seconds.InForceToAlert, s.Seconds.RecoverToSLO)
+	}
+	var moments []string
+	for _, m := range log.Moments {
+		moments = append(moments, m.Name)
+	}
+	if len(moments) != 3 || moments[0] != postmortem.Acknowledged || !strings.HasPrefix(moments[1], "hint 1 of ") || moments[2] != postmortem.Mitigated {
+		t.Errorf("moments %q", moments)
+	}
+	page, err := os.ReadFile(trials[0].Path(postmortem.File))
+	if err != nil || !strings.Contains(string(page), "| acknowledged | said by people |") || !strings.Contains(string(page), "alert WorkerDown") {
+		t.Errorf("the post-mortem (%v):\n%s", err, page)
+	}
+	if info, err := os.Stat(filepath.Join(reports, "latest", "report.html")); err != nil || info.Size() == 0 {
+		t.Errorf("no report: %v", err)
+	}
+	var want *exitError
+	status := 0
+	if errors.As(exitOf(s.Status), &want) {
+		status = want.code
+	}
+	if got := game.cmd.ProcessState.ExitCode(); got != status {
+		t.Errorf("exit status %d with the verdict %v", got, s.Status)
+	}
+	t.Logf("verdict %v: %s; %+v", s.Status, s.Reason, s.Seconds)
+}
+
+// TestTypingReachesTheGame: through the relay, also what is typed after a Ctrl-D;
+// and when the terminal goes away somebody types abort.
+func TestTypingReachesTheGame(t *testing.T) {
+	for name, c := range map[string]struct {
+		typed    []string // "" is an end of file
+		pause    time.Duration
+		terminal bool
+		want     string
+	}{
+		"a pipe that ends":         {[]string{"ack\n", ""}, 0, false, "ack\n"},
+		"a Ctrl-D in between":      {[]string{"ack\n", "", "mitigated\n", "", "", ""}, 0, true, "ack\nmitigated\n\nabort the terminal is gone\n"},
+		"slow Ctrl-Ds end nothing": {[]string{"", "", "", "", "hint\n", "EIO"}, 120 * time.Millisecond, true, "hint\n\nabort the terminal is gone\n"},
+		"a terminal that is gone":  {[]string{"EIO"}, 0, true, "\nabort the terminal is gone\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got strings.Builder
+			pass(&got, &typist{c.typed, c.pause}, c.terminal)
+			if got.String() != c.want {
+				t.Errorf("passed on %q, want %q", got.String(), c.want)
+			}
+		})
+	}
+}
+
+// typist answers each Read with the next of its texts.
+type typist struct {
+	texts []string
+	pause time.Duration
+}
+
+func (y *typist) Read(b []byte) (int, error) {
+	time.Sleep(y.pause)
+	if len(y.texts) == 0 {
+		return 0, io.EOF
+	}
+	text := y.texts[0]
+	y.texts = y.texts[1:]
+	switch text {
+	case "":
+		return 0, io.EOF
+	case "EIO":
+		return 0, syscall.EIO
+	}
+	return copy(b, text), nil
+}
