@@ -98,6 +98,16 @@ var courses = map[string]behaviour{
 		`dependency_rtt_hist_seconds_count{job="api",dependency="nats",pod="api-1"}`:             "0+5x39",
 		`dependency_rtt_hist_seconds_bucket{job="api",dependency="nats",pod="api-1",le="0.01"}`:  "0+5x10 54+4x11 103+5x16",
 	}, yes: []int{12, 15, 18}, no: []int{26, 30}},
+	"api-nats-delay": {victims: []string{"api-0", "api-1"}, series: map[string]string{
+		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-0"}`:    "0.001x10 0.7x11 0.001x17",
+		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-1"}`:    "0.001x11 0.71x10 0.001x17",
+		`dependency_rtt_seconds{job="worker",dependency="nats",pod="api-0"}`: "0.001x40",
+	}, yes: []int{12, 20}, no: []int{11, 23}},
+	"api-nats-partition": {victims: []string{"api-0", "api-1"}, series: map[string]string{
+		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-0"}`:       "0.001x10 0.5+1x11 0.001x17",
+		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-1"}`:       "0.001x10 0.4+1x11 0.001x17",
+		`dependency_rtt_seconds{job="worker",dependency="nats",pod="worker-0"}`: "0.001x40",
+	}, yes: []int{13, 20}, no: []int{11, 24}},
 	"api-nats-bandwidth": {victims: []string{"api-0", "api-1"}, series: map[string]string{
 		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-0"}`: "0.002x10 0.05+0.05x10 0.002x17",
 		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-1"}`: "0.002x10 0.05+0.03x10 0.002x17",

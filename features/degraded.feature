@@ -79,3 +79,20 @@ Feature: The network and the processors are slow
     And no unknown task is done more than once
     And every accepted task is done within 20 seconds after recovery
     And no residue is left
+
+  @runbook:TaskLatencyHigh @nats @network @delay
+  Scenario: The APIs reach NATS with a long delay
+    Given a steady load of 300 tasks per second
+    When the experiment "api-nats-delay" is injected
+    Then the fault is in force within 10 seconds
+    And the alert "TaskLatencyHigh" fires within 20 seconds
+    And the alert "NATSLatencyHigh" fires within 15 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And in the fault window at least 99% of the requests are accepted
+    And the system recovers within 60 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 30 seconds after recovery
+    And no residue is left

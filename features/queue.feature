@@ -51,3 +51,19 @@ Feature: The queue fails
     And no unknown task is done more than once
     And every accepted task is done within 30 seconds after recovery
     And no residue is left
+
+  @runbook:TaskAvailabilityBurn @api @nats @network @partition
+  Scenario: The APIs are cut off from the queue
+    Given a steady load of 300 tasks per second
+    And 2% of the tasks are sent twice
+    When the experiment "api-nats-partition" is injected
+    Then the fault is in force within 15 seconds
+    And the alert "TaskAvailabilityBurn" fires within 20 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And the system recovers within 60 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 30 seconds after recovery
+    And no residue is left

@@ -59,6 +59,7 @@ Feature: The services fail
     When the experiment "worker-down" is injected
     Then the fault is in force within 10 seconds
     And the alert "WorkerDown" fires within 15 seconds
+    And the alert "BacklogGrowing" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
     And the system recovers within 45 seconds

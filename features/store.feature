@@ -9,6 +9,7 @@ Feature: The store fails
     When the experiment "valkey-primary-kill" is injected
     Then the fault is in force within 10 seconds
     And the alert "ValkeyNoPrimary" fires within 15 seconds
+    And the alert "ValkeyPrimaryChanged" fires within 25 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
     And the system recovers within 60 seconds

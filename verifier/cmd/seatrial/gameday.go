@@ -21,6 +21,7 @@ import (
 	"seatrial/deploy/local/confine"
 	"seatrial/experiments"
 	"seatrial/runbooks"
+	"seatrial/verifier/confusion"
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/gameday"
 	"seatrial/verifier/kube/lease"
@@ -323,6 +324,7 @@ func (f *gamedayFlags) reveal(g *game, s *session, dir evidence.Dir, played *gam
 		Run: filepath.Base(s.dir), Seed: f.seed, Target: f.target, Started: started, Versions: s.bed.Versions(),
 		Seconds: time.Since(started).Seconds(), Scenarios: []evidence.Scenario{*scenario},
 	}
+	run.Confusion = confusion.Confusion(run.Scenarios)
 	if err := errors.Join(err, finish(out, s.dir, run)); err != nil {
 		return err
 	}

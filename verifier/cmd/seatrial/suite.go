@@ -19,6 +19,7 @@ import (
 	"seatrial/runbooks"
 	"seatrial/verifier/confusion"
 	"seatrial/verifier/evidence"
+	"seatrial/verifier/postmortem"
 	"seatrial/verifier/report"
 	"seatrial/verifier/runbook"
 	"seatrial/verifier/steps"
@@ -171,6 +172,11 @@ func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenari
 	result, err := t.Run(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if result.Status == verdict.Fail {
+		if err := postmortem.Save(t.Dir, *result); err != nil {
+			return nil, err
+		}
 	}
 	s.done(result)
 	return result, nil
