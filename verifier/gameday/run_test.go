@@ -133,6 +133,15 @@ type line struct {
 	text  string
 }
 
+// allDown is the plan of the scenario that is played.
+var allDown = evidence.Plan{
+	Name: "All down", Runbook: "WorkerDown", Experiments: []string{"worker-down"}, Seed: 1, Target: "local",
+	Load:     evidence.Load{Profile: "steady", Rate: 100, Timeout: evidence.Duration(time.Second)},
+	Baseline: evidence.Duration(5 * time.Second), Recovery: evidence.Duration(5 * time.Second),
+	InForce: evidence.Duration(5 * time.Second), Recover: evidence.Duration(20 * time.Second),
+	Alerts: []evidence.AlertPlan{{Name: "WorkerDown", Within: evidence.Duration(15 * time.Second)}},
+}
+
 // play holds a game of the scenario "All down" inside a bubble.
 func play(t *testing.T, r Rules, w *world, ctx context.Context, typed ...line) *played {
 	t.Helper()
@@ -144,13 +153,7 @@ func play(t *testing.T, r Rules, w *world, ctx context.Context, typed ...line) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := PlanOf(evidence.Plan{
-		Name: "All down", Runbook: "WorkerDown", Experiments: []string{e.Name}, Seed: 1, Target: "local",
-		Load:     evidence.Load{Profile: "steady", Rate: 100, Timeout: evidence.Duration(time.Second)},
-		Baseline: evidence.Duration(5 * time.Second), Recovery: evidence.Duration(5 * time.Second),
-		InForce: evidence.Duration(5 * time.Second), Recover: evidence.Duration(20 * time.Second),
-		Alerts: []evidence.AlertPlan{{Name: "WorkerDown", Within: evidence.Duration(15 * time.Second)}},
-	}, r.MaxDuration)
+	plan := PlanOf(allDown, r.MaxDuration)
 	if e, err = e.Lasting(time.Duration(plan.Fault)); err != nil {
 		t.Fatal(err)
 	}

@@ -31,11 +31,7 @@ func TestGameDay(t *testing.T) {
 	needTestbed(t)
 	state, reports, name := t.TempDir(), t.TempDir(), fmt.Sprintf("game-%d", os.Getpid())
 	seatrial := filepath.Join(commands(t), "seatrial")
-	command := func(args ...string) *exec.Cmd {
-		cmd := exec.Command(seatrial, args...)
-		cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CI=") }), "SEATRIAL_STATE="+state, "TERM=xterm")
-		return cmd
-	}
+	command := func(args ...string) *exec.Cmd { return withState(exec.Command(seatrial, args...), state) }
 	left := newTraces(state, name)
 	game := atTerminal(t, command("gameday", "--surprise", "--seed", "5", "--name", name, "--deps", dependencies(t), "--report", reports,
 		"--features", "testdata/gameday/features", "--api-port", "0", "--prometheus-port", "0", "--alertmanager-port", "0"))
@@ -51,11 +47,7 @@ func TestGameDay(t *testing.T) {
 	game.enter(t, "hint")
 	game.await(t, "hint 1 of ", 10*time.Second)
 
-	door := prometheusDoor.FindStringSubmatch(game.text())
-	if door == nil {
-		t.Fatal("the crew was not told where Prometheus is")
-	}
-	if answer := ask(t, door[1], `sum(up{job="worker"})`); !strings.Contains(answer, `,"0"]`) {
+	if answer := ask(t, game.text(), `sum(up{job="worker"})`); !strings.Contains(answer, `,"0"]`) {
 		t.Errorf("the crew's Prometheus says of the workers: %s", answer)
 	}
 	if out, err := command("status", "--name", name).CombinedOutput(); err != nil || !strings.Contains(string(out), "worker-0") {
@@ -77,11 +69,22 @@ func TestGameDay(t *testing.T) {
 	leftBehind(t, reports, game)
 }
 
-// ask asks a Prometheus one query and returns its JSON.
-func ask(t *testing.T, prometheus, query string) string {
+// withState lets a command use testbeds below state, and a terminal if it has one.
+func withState(cmd *exec.Cmd, state string) *exec.Cmd {
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CI=") })
+	cmd.Env = append(env, "SEATRIAL_STATE="+state, "TERM=xterm")
+	return cmd
+}
+
+// ask asks the Prometheus whose address was told one query and returns its JSON.
+func ask(t *testing.T, told, query string) string {
 	t.Helper()
+	door := prometheusDoor.FindStringSubmatch(told)
+	if door == nil {
+		t.Fatal("the crew was not told where Prometheus is")
+	}
 	client := http.Client{Timeout: 10 * time.Second}
-	res, err := client.Get(prometheus + "/api/v1/query?query=" + url.QueryEscape(query))
+	res, err := client.Get(door[1] + "/api/v1/query?query=" + url.QueryEscape(query))
 	if err != nil {
 		t.Fatal(err)
 	}
