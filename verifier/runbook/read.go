@@ -1,111 +1,96 @@
 package runbook
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
+	"path"
 	"slices"
 	"strings"
 )
 
-// Read reads every runbook of a folder: *.md but README.md. The error names each
-// mistake with file and line, and joins all of them.
-func Read(fsys fs.FS) (Set, error) {
-	names, err := fs.Glob(fsys, "*.md")
+// Read reads every *.md of a folder apart from README.md, as those of runbooks/.
+// The error joins every Mistake in all of them.
+func Read(fsys fs.FS) (Set, error) { return ReadDir(fsys, "runbooks") }
+
+// ReadDir is Read for a folder that Mistakes call dir.
+func ReadDir(fsys fs.FS, dir string) (Set, error) {
+	files, err := fs.Glob(fsys, "*.md")
 	if err != nil {
-		return nil, fmt.Errorf("list runbooks: %w", err)
+		return nil, fmt.Errorf("list the runbooks of %s: %w", dir, err)
 	}
-	set, mistakes := Set{}, map[string][]mistake{}
-	for _, file := range names {
-		name := strings.TrimSuffix(file, ".md")
-		if name == "README" {
+	var all []*parser
+	for _, file := range files {
+		if file == "README.md" {
 			continue
 		}
-		text, err := fs.ReadFile(fsys, file)
+		data, err := fs.ReadFile(fsys, file)
 		if err != nil {
-			return nil, fmt.Errorf("read runbook: %w", err)
+			return nil, fmt.Errorf("read runbook %s: %w", path.Join(dir, file), err)
 		}
-		set[name], mistakes[name] = parse(name, text)
+		all = append(all, parse(path.Join(dir, file), strings.TrimSuffix(file, ".md"), data))
 	}
-	if len(set) == 0 {
-		return nil, errors.New("there is no runbook")
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: there is no runbook, want <AlertName>.md", dir)
 	}
-	for _, name := range set.Names() {
-		mistakes[name] = append(mistakes[name], set.between(name)...)
-	}
-	return set, joined(mistakes)
+	references(all, files)
+	twins(all)
+	return collect(all)
 }
 
-// Names lists the runbooks in the order of the alphabet.
-func (s Set) Names() []string {
-	var names []string
-	for name := range s {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-var link = regexp.MustCompile(`\]\(([A-Za-z0-9_-]+)\.md\)`)
-
-// between finds mistakes that a file makes about others.
-func (s Set) between(name string) (found []mistake) {
-	book := s[name]
-	lines := strings.Split(string(book.Text), "\n")
-	say := func(part string, format string, args ...any) {
-		i := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, part) })
-		found = append(found, mistake{i + 1, fmt.Sprintf(format, args...)})
-	}
-	for _, other := range s.Names() {
-		if other != name && strings.EqualFold(other, name) {
-			say("# ", "two runbooks for one alert: %s.md and %s.md", name, other)
+// collect returns the runbooks if there is no mistake in any.
+func collect(all []*parser) (Set, error) {
+	set := Set{}
+	var mistakes []error
+	for _, p := range all {
+		set[p.book.Name] = p.book
+		slices.SortStableFunc(p.mistakes, func(a, b Mistake) int { return cmp.Compare(a.Line, b.Line) })
+		for _, m := range p.mistakes {
+			mistakes = append(mistakes, m)
 		}
 	}
-	for _, list := range []struct {
-		key   string
-		names []string
-	}{{"also_true", book.AlsoTrue}, {"also_pages", book.AlsoPages}} {
-		for _, other := range list.names {
-			if s[other] == nil {
-				say(list.key, "%s names %s, which has no runbook", list.key, other)
+	if len(mistakes) > 0 {
+		return nil, errors.Join(mistakes...)
+	}
+	return set, nil
+}
+
+// references finds names and links that lead nowhere.
+func references(all []*parser, files []string) {
+	for _, p := range all {
+		seen := map[named]bool{}
+		for _, n := range p.named {
+			key := named{0, n.key, n.name}
+			switch {
+			case n.name == p.book.Name:
+				p.wrong(n.line, "%s names this runbook itself", n.key)
+			case seen[key]:
+				p.wrong(n.line, "%s names %s twice", n.key, n.name)
+			case !slices.ContainsFunc(all, func(o *parser) bool { return o.book.Name == n.name }):
+				p.wrong(n.line, "%s names %q, and there is no runbook %s.md", n.key, n.name, n.name)
+			}
+			seen[key] = true
+		}
+		for _, l := range p.links {
+			if !slices.Contains(files, l.target) {
+				p.wrong(l.line, "a link to %s, and there is no such runbook", l.target)
 			}
 		}
 	}
-	for i, l := range lines {
-		for _, m := range link.FindAllStringSubmatch(l, -1) {
-			if s[m[1]] == nil && m[1] != "README" {
-				found = append(found, mistake{i + 1, fmt.Sprintf("a link to %s.md, which is not there", m[1])})
+}
+
+// twins finds two runbooks for one alert: a title that stands in two files, and
+// names that differ in case alone, which is one file on some disks.
+func twins(all []*parser) {
+	for i, p := range all {
+		for _, other := range all[:i] {
+			switch {
+			case strings.EqualFold(p.book.Name, other.book.Name):
+				p.wrong(max(1, p.title.line), "two runbooks for one alert: %s differs in case alone", other.file)
+			case p.title.line > 0 && strings.EqualFold(p.title.text(), other.title.text()):
+				p.wrong(p.title.line, "two runbooks for one alert: %s has the title %q as well", other.file, other.title.text())
 			}
 		}
 	}
-	return append(found, s.sameTitle(book)...)
-}
-
-// sameTitle finds another file with the same title: two runbooks for one alert.
-func (s Set) sameTitle(book *Runbook) (found []mistake) {
-	for i, l := range strings.Split(string(book.Text), "\n") {
-		title, ok := strings.CutPrefix(l, "# ")
-		if ok && title != book.Name && s[title] != nil {
-			found = append(found, mistake{i + 1, fmt.Sprintf("two runbooks for one alert: %s.md has this title too", title)})
-		}
-	}
-	return found
-}
-
-func joined(mistakes map[string][]mistake) error {
-	var names []string
-	for name := range mistakes {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	var errs []error
-	for _, name := range names {
-		all := mistakes[name]
-		slices.SortStableFunc(all, func(a, b mistake) int { return a.line - b.line })
-		for _, m := range all {
-			errs = append(errs, fmt.Errorf("runbooks/%s.md:%d: %s", name, m.line, m.text))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -1,59 +1,127 @@
-// Package runbook reads runbooks: what a reader at night follows step by step, in a
-// form that can be held against a fault.
+// Package runbook reads runbooks/<AlertName>.md: what a reader woken at night is
+// told, and what of it can be decided by PromQL.
 //
-// It is pure: it reads files from an fs.FS, finds every mistake with its line, and asks
-// nobody. It knows neither Prometheus nor trials.
+// It is pure: it reads an fs.FS and nothing else. It knows neither Prometheus nor
+// trials, nor which alerts and experiments exist; it turns expectations into
+// PromQL and judges values that others have asked for.
 package runbook
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
-// Set is all runbooks, by name.
+// The testbeds that a command may be for; "" is for both.
+const (
+	Local      = "local"
+	Kubernetes = "kubernetes"
+)
+
+// Runbook is one file, named like its alert.
+type Runbook struct {
+	Name string
+	// DetectWithin counts from the proven injection to the alert, RecoverWithin from
+	// the fault's removal to the alert's end.
+	DetectWithin, RecoverWithin time.Duration
+	// AlsoTrue are runbooks during whose faults this diagnosis may be true as well.
+	AlsoTrue []string
+	// AlsoPages are alerts that may page beside its own.
+	AlsoPages []string
+
+	Meaning, Impact string // Markdown
+	Diagnosis       []Step
+	Causes          []Cause
+	Mitigations     []Mitigation
+	Advice          string // Markdown of the Mitigation after its last command
+
+	Text []byte // the whole file
+}
+
+// The kinds of a Step.
+const (
+	PromQL = "promql"
+	Shell  = "sh"
+)
+
+// Step is one fenced block of a Diagnosis with what stands around it.
+type Step struct {
+	Line        int          // of the block, counted from 1
+	Question    string       // Markdown before the block
+	Kind        string       // PromQL or Shell
+	Target      string       // of Shell: "", Local or Kubernetes
+	Query       string       // what the block holds: a query, or commands
+	Expectation *Expectation // nil for a step that is for the reader alone and decides nothing
+	Note        string       // Markdown after the expectation, or after "Look:"
+}
+
+// Cause is one of an alert's causes. Its diagnosis is that of the Runbook and its
+// own. Either Injected or NotInjectable is set.
+type Cause struct {
+	Name          string
+	Line          int // of its heading
+	Steps         []Step
+	Injected      []string // experiments, each of which is this cause
+	NotInjectable string   // why no experiment is
+}
+
+// Mitigation is one block of commands.
+type Mitigation struct {
+	Line    int    // of the block
+	Target  string // "", Local or Kubernetes
+	Command string // shell, of one or more lines
+	Undo    string // Markdown: how to take it back
+	Text    string // Markdown before the block
+}
+
+// PlanStep is a step that decides, as a trial needs it: the step holds at a moment
+// when Holds has a value then; an Empty one, when it has none.
+type PlanStep struct {
+	Query  string
+	Expect string
+	Holds  string
+	Empty  bool
+}
+
+// Plan returns the steps of the Diagnosis that decide, at least one. The diagnosis
+// is true at a moment when all of them hold.
+func (r *Runbook) Plan() []PlanStep { return plan(r.Diagnosis) }
+
+// Plan returns the steps that decide of the cause alone. There may be none.
+func (c Cause) Plan() []PlanStep { return plan(c.Steps) }
+
+func plan(steps []Step) []PlanStep {
+	var all []PlanStep
+	for _, s := range steps {
+		if s.Expectation != nil {
+			all = append(all, PlanStep{Query: s.Query, Expect: s.Expectation.String(), Holds: s.Expectation.Holds(s.Query), Empty: s.Expectation.Empty})
+		}
+	}
+	return all
+}
+
+// Set is a folder of runbooks, by name.
 type Set map[string]*Runbook
 
-// Runbook is one file: what an alert means and what to do.
-type Runbook struct {
-	Name          string        // of the alert, the title and the file
-	DetectWithin  time.Duration // from the proven injection to the alert
-	RecoverWithin time.Duration // from the fault's removal to the alert's end
-	AlsoTrue      []string      // runbooks during whose faults the diagnosis may be true
-	AlsoPages     []string      // alerts that may page beside its own
-	Meaning       string        // prose
-	Impact        string        // prose
-	Diagnosis     []Step        // true while each step with an Expectation holds
-	Causes        []Cause
-	Mitigations   []Mitigation
-	Text          []byte // the file
+// Names lists the runbooks in the order of the alphabet.
+func (s Set) Names() []string { return slices.Sorted(maps.Keys(s)) }
 
-	diagnosisLine int
+// Get returns the runbook of an alert.
+func (s Set) Get(name string) (*Runbook, error) {
+	if r, ok := s[name]; ok {
+		return r, nil
+	}
+	return nil, fmt.Errorf("no runbook is called %q; there are %s", name, strings.Join(s.Names(), ", "))
 }
 
-// Step asks one thing.
-type Step struct {
-	Line        int
-	Question    string // prose before the block
-	Kind        string // promql or sh
-	Target      string // of sh: local, kubernetes or "" for both
-	Query       string
-	Expectation *Expectation // nil for a step that is only to be looked at
-	Note        string       // prose after the expectation
+// Mistake is what is wrong in one line of a runbook, and what is wanted there.
+type Mistake struct {
+	File string // with its folder
+	Line int    // counted from 1
+	Text string
 }
 
-// Cause is one reason for the alert, told apart from the others by steps of its own,
-// which hold beside the runbook's.
-type Cause struct {
-	Line          int
-	Name          string
-	Steps         []Step
-	Injected      []string // experiments
-	NotInjectable string   // why there is no experiment; "" if there is one
-}
-
-// Mitigation is a command that ends the harm, and how to take it back.
-type Mitigation struct {
-	Line    int
-	Target  string // local, kubernetes or "" for both
-	Command string
-	Undo    string
-}
+// Error returns "runbooks/X.md:12: text".
+func (m Mistake) Error() string { return fmt.Sprintf("%s:%d: %s", m.File, m.Line, m.Text) }

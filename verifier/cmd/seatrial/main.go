@@ -76,7 +76,7 @@ Linux, root, and what "make deps build" leaves; list, replay, report and load do
 Exit status: 0 all pass, 1 some fail, 2 wrong usage or a broken testbed,
 3 some inconclusive and none failed.`,
 	}
-	root.AddCommand(newRunCommand(), newListCommand(), newReplayCommand(), newReportCommand(), newParityCommand(), newCoverageCommand(), newGamedayCommand(),
+	root.AddCommand(newRunCommand(), newListCommand(), newReplayCommand(), newReportCommand(), newParityCommand(), newRunbookCommand(), newCoverageCommand(), newGamedayCommand(),
 		newUpCommand(), newServeCommand(), newStatusCommand(), newLogsCommand(), newExecCommand(),
 		newTrafficCommand(), newCaptureCommand(), newDownCommand(),
 		newLoadCommand(), newBenchCommand(), newShelfCommand(), newPruneCommand(), newAwaitCommand(), newJanitorCommand(),
