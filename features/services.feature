@@ -69,3 +69,18 @@ Feature: The services fail
     And no unknown task is done more than once
     And every accepted task is done within 30 seconds after recovery
     And no residue is left
+
+  @runbook:TrafficAbsent @api @network @partition
+  Scenario: Users are cut off from the APIs
+    Given a steady load of 300 tasks per second
+    When the experiment "loadgen-api-partition" is injected
+    Then the fault is in force within 15 seconds
+    And the alert "TrafficAbsent" fires within 25 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And the system recovers within 60 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 15 seconds after recovery
+    And no residue is left
