@@ -1,7 +1,12 @@
 package runbook_test
 
 import (
+	"fmt"
 	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"seatrial/verifier/runbook"
@@ -42,4 +47,56 @@ func TestExpectation(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestHoldsIsWhatFits lets Prometheus judge the same values by what Holds says.
+func TestHoldsIsWhatFits(t *testing.T) {
+	promtool, err := filepath.Abs("../../.deps/bin/promtool")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(promtool); err != nil {
+		t.Skipf("no promtool: run make deps (%v)", err)
+	}
+	var text strings.Builder
+	text.WriteString("tests:\n")
+	for _, values := range [][]float64{nil, {0}, {1}, {0, 1, 2}, {-3}, {math.NaN()}} {
+		text.WriteString("- interval: 1s\n  input_series:\n  - {series: other, values: '0'}\n")
+		for i, v := range values {
+			fmt.Fprintf(&text, "  - {series: 'q{n=\"%d\"}', values: '%v'}\n", i, v)
+		}
+		text.WriteString("  promql_expr_test:\n")
+		for _, told := range []string{"> 0.5", ">= 1", "< 0", "<= 0", "== 1", "!= 1", "> -3.5", "no data"} {
+			e, err := runbook.ParseExpectation(told)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// One that holds has a value; of an Empty one, one that does not.
+			value := "[]"
+			if n := fitting(e, values); n > 0 {
+				value = fmt.Sprintf("[{value: %d}]", n)
+			}
+			if (value != "[]") != (e.Fits(values) != e.Empty) {
+				t.Errorf("%q of %v: %s values are wanted, and it fits: %v", told, values, value, e.Fits(values))
+			}
+			fmt.Fprintf(&text, "  - {expr: %q, eval_time: 0s, exp_samples: %s}\n", e.Holds("q # a comment"), value)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "expectations.yaml")
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(promtool, "test", "rules", path).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// fitting counts the values that fit one by one; all of them, when none is expected.
+func fitting(e *runbook.Expectation, values []float64) (n int) {
+	for _, v := range values {
+		if e.Empty || e.Fits([]float64{v}) {
+			n++
+		}
+	}
+	return n
 }

@@ -41,8 +41,14 @@ func cliDocs() string {
 	root := newRoot()
 	document(&b, root)
 	for _, c := range root.Commands() {
-		if c.IsAvailableCommand() {
-			document(&b, c)
+		if !c.IsAvailableCommand() {
+			continue
+		}
+		document(&b, c)
+		for _, sub := range c.Commands() {
+			if sub.IsAvailableCommand() {
+				document(&b, sub)
+			}
 		}
 	}
 	return b.String()

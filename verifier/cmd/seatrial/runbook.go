@@ -21,7 +21,7 @@ import (
 
 func newRunbookCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "runbook", Short: "check, list and show runbooks, and ask Prometheus which diagnosis is true now",
+		Use: "runbook COMMAND", Short: "check, list and show runbooks, and ask Prometheus which diagnosis is true now",
 		Long: `runbook reads runbooks as trials do.
 
   check [DIR]     find every mistake, as FILE:LINE: what is wrong; exit status 2 if there is one
@@ -205,6 +205,9 @@ func diagnose(ctx context.Context, metrics vectors, books []*runbook.Runbook, ou
 	return nil
 }
 
+// none stands where nothing is expected or decided.
+const none = "-"
+
 // diagnosis is a runbook's at one moment.
 type diagnosis struct {
 	metrics vectors
@@ -220,7 +223,7 @@ func (d *diagnosis) runbook(ctx context.Context, b *runbook.Runbook) (bool, erro
 			break
 		}
 		head := len(d.rows)
-		d.rows = append(d.rows, []string{"Cause: " + c.Name, "", "", "not asked"})
+		d.rows = append(d.rows, []string{"Cause: " + c.Name, none, none, none})
 		var own bool
 		own, err = d.steps(ctx, b.Name, c.Steps)
 		if len(c.Plan()) > 0 {
@@ -245,7 +248,7 @@ func (d *diagnosis) steps(ctx context.Context, name string, steps []runbook.Step
 		for _, sample := range samples {
 			values = append(values, sample.Value)
 		}
-		row := []string{fmt.Sprintf("%d  %s", s.Line, brief(s.Question)), "", measured(values), ""}
+		row := []string{fmt.Sprintf("%d  %s", s.Line, brief(s.Question)), none, measured(values), none}
 		if s.Expectation != nil {
 			fits := s.Expectation.Fits(values)
 			row[1], row[3] = s.Expectation.String(), answer(fits)
@@ -260,7 +263,7 @@ func (d *diagnosis) print(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "  LINE, STEP\tEXPECTED\tMEASURED\tHOLDS")
 	for _, row := range d.rows {
-		fmt.Fprintf(w, "  %s\n", strings.TrimRight(strings.Join(row, "\t"), "\t"))
+		fmt.Fprintf(w, "  %s\n", strings.Join(row, "\t"))
 	}
 	_ = w.Flush() // to the terminal; whoever closed it has seen enough
 }
