@@ -105,8 +105,9 @@ func TestResolveIsReplayable(t *testing.T) {
 
 func TestResolveAlwaysWithinTheSelector(t *testing.T) {
 	named := []string{"nats-2", "valkey-0", "worker-1"}
+	pods := append(system(), Pod{Name: "loadgen-0", Namespace: "seatrial", Labels: map[string]string{"app": "loadgen"}, Phase: "Running"})
 	for _, e := range Embedded().All() {
-		r, err := e.Resolve(system(), named, seeded(9))
+		r, err := e.Resolve(pods, named, seeded(9))
 		if err != nil {
 			t.Errorf("%s: %v", e.Name, err)
 			continue
