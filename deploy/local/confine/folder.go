@@ -66,7 +66,8 @@ func claim(name string) (*os.File, error) {
 		return nil, err
 	}
 	for deadline := time.Now().Add(claimPatience); ; time.Sleep(10 * time.Millisecond) {
-		if err := os.MkdirAll(Dir(name), 0o755); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		// It may come or go between the two looks that MkdirAll takes.
+		if err := os.MkdirAll(Dir(name), 0o755); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make the testbed's folder: %w", err)
 		}
 		lock, err := tryLock(name)
