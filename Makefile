@@ -39,7 +39,7 @@ build: ## build every command into bin/
 	go build -ldflags '$(LDFLAGS)' -o bin/ $(COMMANDS)
 
 .PHONY: test
-test: root deps build unit smoke ## set everything up, run all tests, then the @smoke scenario on the real testbed
+test: root deps build unit check-charts smoke ## set everything up, run all tests, then the @smoke scenario on the real testbed
 
 .PHONY: unit
 unit: deps ## run all Go tests
