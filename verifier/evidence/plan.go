@@ -44,8 +44,9 @@ type Plan struct {
 	Alerts      []AlertPlan       `json:"alerts,omitempty"`
 	Quiet       bool              `json:"quiet,omitempty"` // no alert may fire
 	Guarantees  []GuaranteePlan   `json:"guarantees,omitempty"`
-	Runbooks    []RunbookPlan     `json:"runbooks,omitempty"` // all that there are: each one's diagnosis is asked in each trial
-	MinAccepted int               `json:"min_accepted"`       // fewer accepted tasks are no basis for a judgement
+	Runbooks    []RunbookPlan     `json:"runbooks,omitempty"`   // all that there are: each one's diagnosis is asked in each trial
+	HeldAgain   string            `json:"held_again,omitempty"` // why, and where the Evidence of the time before is
+	MinAccepted int               `json:"min_accepted"`         // fewer accepted tasks are no basis for a judgement
 	Versions    map[string]string `json:"versions,omitempty"`
 }
 

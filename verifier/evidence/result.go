@@ -31,11 +31,16 @@ type Scenario struct {
 	Status      verdict.Status `json:"status"`
 	Reason      string         `json:"reason"`
 	Unable      bool           `json:"unable,omitempty"` // inconclusive because this testbed cannot inject the fault
-	Started     time.Time      `json:"started"`
-	Evidence    string         `json:"evidence"` // the trial's folder, relative to the run's
+	// Disturbed says that it failed only in what it was too slow for, and that its machine
+	// stood still meanwhile: that proves nothing. HeldAgain says it of the time before.
+	Disturbed bool      `json:"disturbed,omitempty"`
+	HeldAgain string    `json:"held_again,omitempty"`
+	Started   time.Time `json:"started"`
+	Evidence  string    `json:"evidence"` // the trial's folder, relative to the run's
 
 	AskedRate    float64 `json:"asked_rate"`    // requests a second
 	AchievedRate float64 `json:"achieved_rate"` // requests a second
+	Late         float64 `json:"late"`          // seconds: the most by which a request was sent after its planned time
 
 	// The ledger, in tasks (ops: in requests).
 	Ops            int `json:"ops"`

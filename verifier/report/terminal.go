@@ -30,6 +30,9 @@ func Terminal(w io.Writer, run *evidence.Run) {
 		if s.Status != verdict.Pass {
 			fmt.Fprintf(&b, "  %s  %s\n", strings.Repeat(" ", widths[0]), oneLine(s.Reason))
 		}
+		if s.HeldAgain != "" {
+			fmt.Fprintf(&b, "  %s  held again: %s\n", strings.Repeat(" ", widths[0]), oneLine(s.HeldAgain))
+		}
 	}
 	if n := len(run.NotRun); n > 0 {
 		fmt.Fprintf(&b, "\nnot run: %s\n", oneLine(strings.Join(run.NotRun, "; ")))

@@ -56,6 +56,8 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	s.Diagnoses = confusion.Judge(plan.Runbooks, plan.AlertNames(), rec.Diagnoses, s.InForce == "confirmed" || s.InForce == "none")
 	s.Seconds = splits(&plan, &rec, s.Alerts, l.deviatedAt)
 	conclude(&s.Scenario, &rec)
+	s.Late = l.late.Seconds()
+	disturb(&s.Scenario, l.lateAt)
 	return &s.Scenario, dir.Save(evidence.VerdictFile, &s.Scenario)
 }
 
@@ -68,7 +70,8 @@ func scenario(plan *evidence.Plan, rec *evidence.Record, dir evidence.Dir) *judg
 		Experiments: plan.Experiments, Started: rec.Started, Evidence: dir.InRun(),
 		AskedRate: rec.AskedRate, AchievedRate: rec.AchievedRate, Unable: rec.Unable,
 		InForce: inForce(plan, rec), Residue: rec.Residue,
-		Windows: rec.Windows, Markers: markers(rec), Proofs: rec.Proofs, Victims: rec.Victims,
+		HeldAgain: plan.HeldAgain,
+		Windows:   rec.Windows, Markers: markers(rec), Proofs: rec.Proofs, Victims: rec.Victims,
 	}}
 }
 
@@ -98,6 +101,8 @@ type ledger struct {
 	latency    evidence.Latency
 	deviatedAt time.Time
 	budgetCost float64
+	late       time.Duration
+	lateAt     time.Time
 }
 
 func historyHeader(dir evidence.Dir) (history.Header, error) {
@@ -139,6 +144,7 @@ func readLedger(dir evidence.Dir, plan *evidence.Plan, rec *evidence.Record) *le
 	}
 	l.latency, l.deviatedAt = watch.latency(), watch.deviatedAt()
 	l.budgetCost = watch.budgetCost(AvailabilityOf(plan))
+	l.late, l.lateAt = watch.late, watch.start.Add(watch.lateAt)
 	if rec.Held != "" {
 		l.HeldCut(errors.New(rec.Held))
 	}

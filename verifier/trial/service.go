@@ -23,6 +23,9 @@ type serviceWatch struct {
 
 	after, bad int           // requests planned since the injection, and those of them not accepted
 	last       time.Duration // planned time of the last of them
+
+	late   time.Duration // the most by which one was sent after its planned time
+	lateAt time.Duration // when that was planned
 }
 
 // quality is one second of service.
@@ -46,6 +49,9 @@ func newServiceWatch(plan *evidence.Plan, rec *evidence.Record, start time.Time)
 }
 
 func (w *serviceWatch) see(op *history.Op) {
+	if late := op.Sent - op.Planned; late > w.late {
+		w.late, w.lateAt = late, op.Planned
+	}
 	latency := op.End - op.Planned
 	good := op.Outcome == history.Accepted && latency <= w.threshold
 	if second := int(op.Planned / time.Second); second >= 0 && second < 1<<20 {

@@ -163,13 +163,21 @@ type session struct {
 	done     func(*evidence.Scenario)
 }
 
-// trial runs one plan's trial.
+// disturbedDir holds, in a run's folder, the Evidence of trials that count for nothing,
+// because their machine stood still, and were held again.
+const disturbedDir = "disturbed"
+
+// trial runs one plan's trial; once more when its machine stood still.
 func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenario, error) {
-	t, err := s.prepare(p)
-	if err != nil {
-		return nil, err
+	t, result, err := s.hold(ctx, p)
+	if err == nil && result.Disturbed && ctx.Err() == nil {
+		aside, moveErr := s.putAside(t.Dir)
+		if moveErr != nil {
+			return nil, moveErr
+		}
+		p.HeldAgain = fmt.Sprintf("%s (%s)", result.Reason, aside)
+		t, result, err = s.hold(ctx, p)
 	}
-	result, err := t.Run(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +188,30 @@ func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenari
 	}
 	s.done(result)
 	return result, nil
+}
+
+// hold holds a trial.
+func (s *session) hold(ctx context.Context, p evidence.Plan) (*trial.Trial, *evidence.Scenario, error) {
+	t, err := s.prepare(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	result, err := t.Run(ctx)
+	return t, result, err
+}
+
+// putAside moves a trial's Evidence out of what a run is judged by, and returns its
+// new place, relative to the run's folder.
+func (s *session) putAside(dir evidence.Dir) (string, error) {
+	parent := filepath.Join(s.dir, disturbedDir)
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return "", fmt.Errorf("put a disturbed trial aside: %w", err)
+	}
+	name := filepath.Base(string(dir))
+	if err := os.Rename(string(dir), filepath.Join(parent, name)); err != nil {
+		return "", fmt.Errorf("put a disturbed trial aside: %w", err)
+	}
+	return filepath.Join(disturbedDir, name), nil
 }
 
 // prepare makes the trial of a plan, with a folder for its Evidence.

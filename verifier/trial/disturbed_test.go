@@ -1,0 +1,54 @@
+package trial
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"seatrial/loadgen/history"
+	"seatrial/verifier/evidence"
+	"seatrial/verifier/verdict"
+)
+
+func TestWhatAMachineThatStoodStillExcuses(t *testing.T) {
+	broken := func(name string) []evidence.Guarantee {
+		return []evidence.Guarantee{{Name: evidence.ExactlyOnce, Status: verdict.Pass}, {Name: name, Status: verdict.Fail}}
+	}
+	for name, c := range map[string]struct {
+		status     verdict.Status
+		late       float64
+		guarantees []evidence.Guarantee
+		want       verdict.Status
+		disturbed  bool
+	}{
+		"a failure on a machine that kept up": {verdict.Fail, 0.9, nil, verdict.Fail, false},
+		"a failure on one that stood still":   {verdict.Fail, 6.2, nil, verdict.Inconclusive, true},
+		"tasks that were done too late":       {verdict.Fail, 6.2, broken(evidence.DoneWithin), verdict.Inconclusive, true},
+		"a lost task":                         {verdict.Fail, 6.2, broken(evidence.ExactlyOnce), verdict.Fail, false},
+		"a refused task that was done":        {verdict.Fail, 6.2, broken(evidence.RefusedNeverDone), verdict.Fail, false},
+		"a pass against all odds":             {verdict.Pass, 6.2, nil, verdict.Pass, false},
+		"open anyway":                         {verdict.Inconclusive, 6.2, nil, verdict.Inconclusive, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := evidence.Scenario{Status: c.status, Late: c.late, Guarantees: c.guarantees, Reason: "an alert paged"}
+			disturb(&s, time.Date(2026, 1, 1, 7, 21, 42, 0, time.UTC))
+			if s.Status != c.want || s.Disturbed != c.disturbed {
+				t.Errorf("%v, disturbed %v: %s", s.Status, s.Disturbed, s.Reason)
+			}
+			if told := strings.Contains(s.Reason, "6.2 s late at 07:21:42. Seen meanwhile: an alert paged"); told != c.disturbed {
+				t.Errorf("the reason is %q", s.Reason)
+			}
+		})
+	}
+}
+
+func TestHowLateALoadWasSent(t *testing.T) {
+	w := newServiceWatch(&evidence.Plan{}, &evidence.Record{}, time.Unix(0, 0))
+	for i, late := range []time.Duration{0, 3 * time.Millisecond, 2 * time.Second, time.Second} {
+		planned := time.Duration(i) * time.Second
+		w.see(&history.Op{Planned: planned, Sent: planned + late, End: planned + late + time.Millisecond})
+	}
+	if w.late != 2*time.Second || w.lateAt != 2*time.Second {
+		t.Errorf("%v late at %v", w.late, w.lateAt)
+	}
+}
