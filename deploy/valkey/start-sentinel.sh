@@ -7,7 +7,8 @@
 #   POD_NAME PEERS DATA_DIR BIND VALKEY_PORT SENTINEL_PORT MASTER_NAME    as for start-valkey.sh
 #   QUORUM          (2)      sentinels that must agree that the primary is down
 #   DOWN_AFTER_MS   (3000)   longer than an isolated primary may go on writing; see start-valkey.sh
-#   FAILOVER_MS     (9000)   a failover that has not ended by then is tried again after twice that
+#   FAILOVER_MS     (3000)   a failover that has not ended by then is tried again after twice that: with one of three
+#                            sentinels gone the votes of the other two are split now and then
 #   VALKEY_SENTINEL VALKEY_CLI    programs to run; found on the PATH if not set
 set -eu
 
@@ -72,7 +73,7 @@ introduce() {
 			;;
 		esac
 		sentinel SET "$MASTER_NAME" down-after-milliseconds "${DOWN_AFTER_MS:-3000}" \
-			failover-timeout "${FAILOVER_MS:-9000}" parallel-syncs 1 quorum "${QUORUM:-2}" >/dev/null || continue
+			failover-timeout "${FAILOVER_MS:-3000}" parallel-syncs 1 quorum "${QUORUM:-2}" >/dev/null || continue
 		return
 	done
 }
