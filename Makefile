@@ -84,7 +84,7 @@ cluster-install: cluster-up ## install the system under trial and the verifier o
 
 .PHONY: cluster-suite
 cluster-suite: cluster-install ## run every scenario on the cluster; those that its kernel cannot inject are inconclusive
-	bin/seatrial run --target kubernetes --kubeconfig $(KUBECONFIG_CLUSTER) --allow-unable --report reports/cluster
+	PATH=$(DEPS)/cluster/bin:$$PATH bin/seatrial run --target kubernetes --kubeconfig $(KUBECONFIG_CLUSTER) --allow-unable --report reports/cluster
 
 .PHONY: cluster-proofs
 cluster-proofs: cluster-install ## prove policies, admission, budgets, autoscaling, rollouts and the janitor on the cluster

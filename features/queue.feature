@@ -20,14 +20,16 @@ Feature: The queue fails
     And every accepted task is done within 30 seconds after recovery
     And no residue is left
 
-  @runbook:NATSQuorumLost @nats @quorum-lost
+  @runbook:NATSQuorumLost @nats @quorum-lost @mitigation
   Scenario: Two of three NATS servers are down
     Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
+    And a fault window of 25 seconds
     When the experiment "nats-quorum-lost" is injected
     Then the fault is in force within 15 seconds
     And the alert "NATSQuorumLost" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
+    And the mitigation of "NATSQuorumLost" restores the service within 25 seconds
     And the system recovers within 60 seconds
     And in the recovery window at least 99% of the requests are accepted
     And every accepted task is done exactly once
@@ -44,6 +46,24 @@ Feature: The queue fails
     Then the fault is in force within 15 seconds
     And the alert "NATSPartition" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
+    And the system recovers within 60 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 30 seconds after recovery
+    And no residue is left
+
+  @runbook:NATSPartition @nats @network @mitigation
+  Scenario: The NATS server that is cut off is replaced
+    Given a steady load of 300 tasks per second
+    And 2% of the tasks are sent twice
+    And a fault window of 25 seconds
+    When the experiment "nats-partition" is injected
+    Then the fault is in force within 15 seconds
+    And the alert "NATSPartition" fires within 20 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And the mitigation of "NATSPartition" restores the service within 25 seconds
     And the system recovers within 60 seconds
     And in the recovery window at least 99% of the requests are accepted
     And every accepted task is done exactly once

@@ -53,15 +53,17 @@ Feature: The services fail
     And every accepted task is done within 20 seconds after recovery
     And no residue is left
 
-  @runbook:WorkerDown @worker
+  @runbook:WorkerDown @worker @mitigation
   Scenario: All workers are down for a while, the backlog grows and drains
     Given a steady load of 300 tasks per second
+    And a fault window of 20 seconds
     When the experiment "worker-down" is injected
     Then the fault is in force within 10 seconds
     And the alert "WorkerDown" fires within 15 seconds
     And the alert "BacklogGrowing" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
+    And the mitigation of "WorkerDown" restores the service within 20 seconds
     And the system recovers within 45 seconds
     And in the recovery window at least 99% of the requests are accepted
     And every accepted task is done exactly once

@@ -21,6 +21,7 @@ import (
 // PodStatus is what a pod is at this moment.
 type PodStatus struct {
 	Name       string                `json:"name"`
+	App        string                `json:"app"` // its label
 	Addr       string                `json:"addr"`
 	Containers []pod.ContainerStatus `json:"containers"`
 }
@@ -29,9 +30,40 @@ type PodStatus struct {
 func (t *Testbed) Status() []PodStatus {
 	var all []PodStatus
 	for _, p := range t.pods {
-		all = append(all, PodStatus{Name: p.Name, Addr: p.Addr.String(), Containers: p.Status()})
+		all = append(all, PodStatus{Name: p.Name, App: p.Labels["app"], Addr: p.Addr.String(), Containers: p.Status()})
 	}
 	return all
+}
+
+// How long a pod that is replaced has to end, and its successor to be ready.
+const (
+	endGrace    = 3 * time.Second
+	readyWithin = 30 * time.Second
+)
+
+// Replace does what a controller does when a pod is deleted: it ends the pod in order, and
+// another one comes in its place, on its volume, with none of the faults that the old one
+// had. It returns when the new one is ready.
+func (t *Testbed) Replace(ctx context.Context, name string) error {
+	i := slices.IndexFunc(t.pods, func(p *pod.Pod) bool { return p.Name == name })
+	if i < 0 {
+		return fmt.Errorf("no pod is called %q", name)
+	}
+	p := t.pods[i]
+	p.Replace(endGrace)
+	t.net.Spare(p.Addr)
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	for {
+		if p.Running() && p.Ready(ctx) == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the successor of pod %s is not ready: %w", name, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // Publish opens the testbed's doors on 127.0.0.1 and returns their URLs by

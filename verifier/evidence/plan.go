@@ -43,6 +43,7 @@ type Plan struct {
 	Objectives  []ObjectivePlan   `json:"objectives,omitempty"`
 	Alerts      []AlertPlan       `json:"alerts,omitempty"`
 	Quiet       bool              `json:"quiet,omitempty"` // no alert may fire
+	Mitigation  *MitigationPlan   `json:"mitigation,omitempty"`
 	Guarantees  []GuaranteePlan   `json:"guarantees,omitempty"`
 	Runbooks    []RunbookPlan     `json:"runbooks,omitempty"`   // all that there are: each one's diagnosis is asked in each trial
 	HeldAgain   string            `json:"held_again,omitempty"` // why, and where the Evidence of the time before is
@@ -92,6 +93,20 @@ type RunbookPlan struct {
 	RecoverWithin Duration `json:"recover_within"`
 	AlsoTrue      []string `json:"also_true,omitempty"`  // runbooks during whose faults the diagnosis may be true
 	AlsoPages     []string `json:"also_pages,omitempty"` // alerts that may page beside its own
+}
+
+// MitigationPlan lets a trial carry out a runbook's mitigation at the end of its fault window,
+// in which nothing was done, while the fault goes on.
+type MitigationPlan struct {
+	Runbook  string        `json:"runbook"`
+	Within   Duration      `json:"within"` // from its beginning to a service that is restored
+	Commands []CommandPlan `json:"commands"`
+}
+
+// CommandPlan is a block of shell commands of a runbook.
+type CommandPlan struct {
+	Line    int    `json:"line"` // of the runbook's file
+	Command string `json:"command"`
 }
 
 // StepPlan is one expectation of a diagnosis. It holds at a moment when Holds
@@ -154,6 +169,7 @@ type Record struct {
 	Alerts     []SeenAlert       `json:"alerts,omitempty"`
 	Objectives []MeasuredWindow  `json:"objectives,omitempty"`
 	Diagnoses  []SeenDiagnosis   `json:"diagnoses,omitempty"`
+	Mitigation *SeenMitigation   `json:"mitigation,omitempty"`
 	Held       string            `json:"held,omitempty"` // why the system's tasks could not all be read, "" if they could
 	Versions   map[string]string `json:"versions,omitempty"`
 }
@@ -186,6 +202,25 @@ type SeenDiagnosis struct {
 	Reason  string  `json:"reason,omitempty"` // why it could not be asked
 }
 
+// SeenMitigation is what became of a mitigation. Before is why the service was not restored
+// just before it began, when nothing had been done, "" if it was; After is the same when
+// the trial ceased to wait.
+type SeenMitigation struct {
+	Began      time.Time     `json:"began"`
+	Before     string        `json:"before"`
+	Commands   []SeenCommand `json:"commands"`
+	RestoredAt time.Time     `json:"restored_at,omitzero"`
+	After      string        `json:"after,omitempty"`
+}
+
+// SeenCommand is a block of commands that was carried out.
+type SeenCommand struct {
+	CommandPlan
+	Seconds float64 `json:"seconds"`
+	Output  string  `json:"output,omitempty"` // its end
+	Error   string  `json:"error,omitempty"`
+}
+
 // Window returns the window called name.
 func (r *Record) Window(name string) (Window, bool) {
 	for _, w := range r.Windows {
@@ -215,6 +250,9 @@ func WorstOf(s *Scenario) verdict.Verdict {
 	}
 	for _, d := range s.Diagnoses {
 		all = append(all, verdict.Verdict{Status: d.Status, Reason: d.Reason})
+	}
+	if m := s.Mitigation; m != nil {
+		all = append(all, verdict.Verdict{Status: m.Status, Reason: m.Reason})
 	}
 	return verdict.Worst(all...)
 }

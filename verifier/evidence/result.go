@@ -65,6 +65,7 @@ type Scenario struct {
 	Guarantees []Guarantee `json:"guarantees"`
 	Alerts     []Alert     `json:"alerts"`
 	Diagnoses  []Diagnosis `json:"diagnoses,omitempty"`
+	Mitigation *Mitigation `json:"mitigation,omitempty"`
 	Proofs     []Proof     `json:"proofs"`
 	Victims    []string    `json:"victims,omitempty"`
 	BudgetCost float64     `json:"budget_cost"` // share of a 30-day error budget spent from the injection to the end of the load
@@ -143,6 +144,19 @@ type Diagnosis struct {
 	True    int            `json:"true"`  // moments at which it was true
 	Status  verdict.Status `json:"status"`
 	Reason  string         `json:"reason,omitempty"`
+}
+
+// Mitigation is what a runbook's mitigation did to the harm of a fault that went on. Waited
+// is how long, in seconds, nothing was done before, which did not restore the service;
+// Restored how long it took from the mitigation's beginning, -1 if it was not restored.
+type Mitigation struct {
+	Runbook  string         `json:"runbook"`
+	Commands []SeenCommand  `json:"commands"`
+	Within   Duration       `json:"within"`
+	Waited   float64        `json:"waited"`
+	Restored float64        `json:"restored"`
+	Status   verdict.Status `json:"status"`
+	Reason   string         `json:"reason,omitempty"`
 }
 
 // Confusion is every runbook's diagnosis during every trial's fault. Cells has a

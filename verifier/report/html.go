@@ -54,6 +54,14 @@ func html(w io.Writer, dir string, run *evidence.Run) error {
 	for i := range run.Scenarios {
 		p.Scenes = append(p.Scenes, stage(dir, &run.Scenarios[i], i))
 	}
+	rows := mitigationRows(dir, run)
+	for i := range rows {
+		for _, s := range p.Scenes {
+			if s.Anchor == rows[i].Anchor {
+				s.Mitigated = &rows[i]
+			}
+		}
+	}
 	for _, status := range []verdict.Status{verdict.Fail, verdict.Inconclusive} {
 		for _, s := range p.Scenes {
 			if s.Status == status {
@@ -108,6 +116,7 @@ type scene struct {
 	Silent      []string       // sentences about the other diagnoses
 	Material    material
 	Latency     []latencyRow
+	Mitigated   *mitigationRow // nil where no mitigation was asked for
 }
 
 // anchor is where the page tells of the scenario with this index.

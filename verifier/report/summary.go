@@ -24,6 +24,7 @@ func summary(w io.Writer, run *evidence.Run) error {
 	}
 	summaryTable(&b, run)
 	summaryMatrix(&b, run)
+	summaryMitigations(&b, run)
 	summaryTrouble(&b, run)
 	if vs := versions(run); len(vs) > 0 {
 		b.WriteString("<details><summary>Versions</summary>\n\n")

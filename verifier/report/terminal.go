@@ -43,6 +43,9 @@ func Terminal(w io.Writer, run *evidence.Run) {
 			fmt.Fprintf(&b, "  WRONG  %s\n", oneLine(wrong))
 		}
 	}
+	if rows := mitigationRows("", run); len(rows) > 0 {
+		fmt.Fprintf(&b, "\n%s\n", mitigationLine(rows))
+	}
 	t := tallyOf(run)
 	fmt.Fprintf(&b, "\n%s\n%s: %s accepted, %d lost, %d done more than once, %d refused but done\n",
 		t.sentence(), strings.ToUpper(run.Status.String()), plural(t.Accepted, "task"), t.Lost, t.Duplicated, t.RefusedRun)

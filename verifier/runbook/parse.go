@@ -157,6 +157,7 @@ func (p *parser) stray(x piece) {
 		expected:      "directly after a promql block of ## Diagnosis",
 		look:          "directly after a block of ## Diagnosis",
 		undo:          "directly after a command block of ## Mitigation",
+		mitigates:     "directly after Undo: of a command block of ## Mitigation",
 		injected:      "once below a ### Cause of ## Diagnosis",
 		notInjectable: "once below a ### Cause of ## Diagnosis",
 	}

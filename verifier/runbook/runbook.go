@@ -74,6 +74,23 @@ type Mitigation struct {
 	Command string // shell, of one or more lines
 	Undo    string // Markdown: how to take it back
 	Text    string // Markdown before the block
+	// Mitigates are experiments whose harm the commands end while the fault lasts: trials
+	// carry them out. Empty for commands that only look, or that need a decision.
+	Mitigates []string
+}
+
+// For returns, in their order, the blocks that end the harm of one of the experiments on a
+// testbed (Local or Kubernetes).
+func (r *Runbook) For(target string, experiments []string) (all []Mitigation) {
+	for _, m := range r.Mitigations {
+		if m.Target != "" && m.Target != target {
+			continue
+		}
+		if slices.ContainsFunc(m.Mitigates, func(name string) bool { return slices.Contains(experiments, name) }) {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // PlanStep is a step that decides, as a trial needs it: the step holds at a moment

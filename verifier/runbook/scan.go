@@ -42,6 +42,7 @@ const (
 	expected      = "Expected"
 	look          = "Look"
 	undo          = "Undo"
+	mitigates     = "Mitigates"
 	injected      = "Injected by"
 	notInjectable = "Not injectable"
 )
@@ -49,7 +50,7 @@ const (
 var (
 	fenceLine   = regexp.MustCompile("^(\\s*)(```+|~~~+)\\s*([^`]*)$")
 	headingLine = regexp.MustCompile(`^(#{1,6})(?:\s+(.*))?$`)
-	markLine    = regexp.MustCompile(`^\s*(?:(Expected|Look|Undo|Injected by|Not injectable):|(Look),)\s*(.*)$`)
+	markLine    = regexp.MustCompile(`^\s*(?:(Expected|Look|Undo|Mitigates|Injected by|Not injectable):|(Look),)\s*(.*)$`)
 	codeSpan    = regexp.MustCompile("`[^`]*`")
 	linkTarget  = regexp.MustCompile(`\]\(([^()\s]+\.md)(?:#[^()\s]*)?\)|^\s*\[[^\]]+\]:\s*(\S+\.md)(?:#\S*)?\s*$`)
 )

@@ -90,14 +90,19 @@ func (p *parser) injection(c *Cause, x piece) {
 		}
 		return
 	}
+	c.Injected = p.experiments(x)
+}
+
+// experiments are those that a mark names.
+func (p *parser) experiments(x piece) (names []string) {
 	list := experimentList.FindString(x.text())
 	if list == "" {
-		p.wrong(x.line, "Injected by: %q names no experiment, want `NAME` in backticks", firstLine(x.text()))
-		return
+		p.wrong(x.line, "%s: %q names no experiment, want `NAME` in backticks", x.mark, firstLine(x.text()))
 	}
 	for _, name := range codeSpan.FindAllString(list, -1) {
-		c.Injected = append(c.Injected, strings.Trim(name, "`"))
+		names = append(names, strings.Trim(name, "`"))
 	}
+	return names
 }
 
 // steps reads blocks with what is expected of them. Text after the last one is part
@@ -190,14 +195,9 @@ func (p *parser) mitigation(s section) {
 		case x.kind == fence:
 			m, ok := p.command(x)
 			m.Text, before = strings.Join(before, "\n\n"), nil
-			switch {
-			case i+1 < len(s.pieces) && s.pieces[i+1].mark == undo:
-				i++
-				m.Undo = s.pieces[i].sentence()
-				if m.Undo == "" {
-					p.wrong(s.pieces[i].line, "Undo: says nothing")
-				}
-			case ok:
+			n := p.remarks(&m, s.pieces[i+1:])
+			i += n
+			if ok && n == 0 {
 				p.wrong(m.Line, "the command does not say how to undo it, want Undo: directly after the block")
 			}
 			if ok {
@@ -213,6 +213,22 @@ func (p *parser) mitigation(s section) {
 	if len(s.pieces) == 0 && !p.cut {
 		p.wrong(s.line, "the section ## %s says nothing", s.text())
 	}
+}
+
+// remarks reads what stands directly after a block of commands, Undo: and perhaps
+// Mitigates:, and returns how many pieces that is.
+func (p *parser) remarks(m *Mitigation, pieces []piece) int {
+	if len(pieces) == 0 || pieces[0].mark != undo {
+		return 0
+	}
+	if m.Undo = pieces[0].sentence(); m.Undo == "" {
+		p.wrong(pieces[0].line, "Undo: says nothing")
+	}
+	if len(pieces) == 1 || pieces[1].mark != mitigates {
+		return 1
+	}
+	m.Mitigates = p.experiments(pieces[1])
+	return 2
 }
 
 func (p *parser) command(x piece) (Mitigation, bool) {

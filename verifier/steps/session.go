@@ -36,6 +36,9 @@ type Suite struct {
 	// exist.
 	HasExperiment func(name string) error
 	HasRunbook    func(name string) error
+	// Mitigation returns the commands by which a runbook mitigates one of the experiments
+	// on the target. Nil: no scenario's mitigation is carried out.
+	Mitigation func(runbook string, experiments []string) []evidence.CommandPlan
 }
 
 // RunTrial runs the trial of a plan once. An error means that there is no verdict.

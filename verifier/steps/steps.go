@@ -70,6 +70,9 @@ func (s *session) check() (mistakes []error) {
 	if s.plan.Load.Rate <= 0 {
 		mistakes = append(mistakes, errors.New(`no load: say "Given a steady load of 250 tasks per second"`))
 	}
+	if err := s.arm(); err != nil {
+		mistakes = append(mistakes, err)
+	}
 	if len(s.plan.Guarantees) == 0 {
 		mistakes = append(mistakes, errors.New(`no guarantee: say "Then every accepted task is done exactly once"`))
 	}
@@ -96,6 +99,7 @@ func register(sc *godog.ScenarioContext) {
 	sc.Then(`^the system recovers within `+duration+`$`, recovers)
 	sc.Then(`^the alert "([^"]*)" fires within `+duration+`$`, alertFires)
 	sc.Then(`^no alert fires$`, noAlert)
+	sc.Then(`^the mitigation of "([^"]*)" restores the service within `+duration+`$`, mitigated)
 	sc.Then(`^in the `+window+` window at least `+num+`% of the requests are accepted$`, available)
 	sc.Then(`^in the `+window+` window at least `+num+`% of the accepted requests are answered within `+duration+`$`, answered)
 	sc.Then(`^in the `+window+` window at least `+num+`% of the tasks are done within `+duration+`$`, fresh)
@@ -225,6 +229,48 @@ func alertFires(ctx context.Context, name string, n float64, unit string) error 
 		}
 		return fmt.Errorf("alert %s was not judged", name)
 	})
+}
+
+func mitigated(ctx context.Context, name string, n float64, unit string) error {
+	s := sessionOf(ctx)
+	if s.planning() {
+		if err := s.suite.HasRunbook(name); err != nil {
+			return fmt.Errorf("mitigation of %q: %w", name, err)
+		}
+		if s.plan.Mitigation != nil {
+			return errors.New("a second mitigation, want one")
+		}
+		s.plan.Mitigation = &evidence.MitigationPlan{Runbook: name, Within: evidence.Duration(span(n, unit))}
+		return nil
+	}
+	return s.quote(func(r *evidence.Scenario) error {
+		if r.Mitigation == nil { // it was asked not to be carried out
+			return nil
+		}
+		return answer(r.Mitigation.Status, r.Mitigation.Reason)
+	})
+}
+
+// arm looks the mitigation's commands up, or takes it out of a plan of which it is not to
+// be carried out.
+func (s *session) arm() error {
+	m := s.plan.Mitigation
+	if m == nil {
+		return nil
+	}
+	if s.suite.Mitigation == nil {
+		s.plan.Mitigation = nil
+		return nil
+	}
+	if m.Within > s.plan.Fault {
+		return fmt.Errorf("the mitigation has %v, and nothing is done before for only %v: that would not show that it is faster than doing nothing; say \"And a fault window of %g seconds\" or more",
+			m.Within, s.plan.Fault, time.Duration(m.Within).Seconds())
+	}
+	if m.Commands = s.suite.Mitigation(m.Runbook, s.plan.Experiments); len(m.Commands) == 0 {
+		return fmt.Errorf("the runbook %s has no block of commands for the %s testbed that says Mitigates: %s",
+			m.Runbook, s.plan.Target, strings.Join(s.plan.Experiments, " or "))
+	}
+	return nil
 }
 
 func noAlert(ctx context.Context) error {

@@ -54,6 +54,7 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	}
 	alert.Promises(s.Alerts, plan.Runbooks, alert.Moments{InForce: inForceAt(&rec), Removed: rec.RemovedAt, Watched: rec.Stopped})
 	s.Diagnoses = confusion.Judge(plan.Runbooks, plan.AlertNames(), rec.Diagnoses, s.InForce == "confirmed" || s.InForce == "none")
+	s.Mitigation = judgeMitigation(plan.Mitigation, &rec)
 	s.Seconds = splits(&plan, &rec, s.Alerts, l.deviatedAt)
 	conclude(&s.Scenario, &rec)
 	s.Late = l.late.Seconds()

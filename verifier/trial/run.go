@@ -54,6 +54,11 @@ func (r *run) preflight(ctx context.Context) error {
 	if err := r.settle(ctx); err != nil {
 		return unfit("preflight: %w", err)
 	}
+	if r.Plan.Mitigation != nil {
+		if err := r.Operator.Able(ctx); err != nil {
+			return unfit("preflight: the mitigation of %s cannot be carried out here: %w", r.Plan.Mitigation.Runbook, err)
+		}
+	}
 	for _, e := range r.Experiments {
 		pick, err := r.pick(ctx, e.Victims)
 		if err != nil {
@@ -202,11 +207,19 @@ func (r *run) baseline(ctx context.Context) error {
 	return nil
 }
 
-// fault injects, waits for the proof, and holds the fault for its window.
+// fault injects, waits for the proof, holds the fault for its window and, where the plan
+// says so, mitigates it.
 func (r *run) fault(ctx context.Context) error {
 	if len(r.faults) == 0 {
 		return nil
 	}
+	if err := r.faultWindow(ctx); err != nil || r.Plan.Mitigation == nil {
+		return err
+	}
+	return r.mitigate(ctx)
+}
+
+func (r *run) faultWindow(ctx context.Context) error {
 	start := time.Now()
 	r.rec.InjectAt = start
 	defer func() {
@@ -223,7 +236,9 @@ func (r *run) fault(ctx context.Context) error {
 	}
 	window := time.Duration(r.Plan.Fault)
 	for _, l := range r.faults {
-		window = max(window, l.exp.Span())
+		if r.Plan.Mitigation == nil { // else it is meant to outlast its window
+			window = max(window, l.exp.Span())
+		}
 	}
 	return r.waitOr(ctx, "fault", start.Add(window), r.End)
 }

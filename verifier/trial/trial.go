@@ -98,6 +98,15 @@ type Alerts interface {
 	Active(ctx context.Context) ([]evidence.SeenAlert, error)
 }
 
+// Operator carries out what a runbook tells its reader to do.
+type Operator interface {
+	// Able returns nil when the commands can be carried out here, else what is missing.
+	Able(ctx context.Context) error
+	// Do carries out a block of shell commands. An error is that the block has failed;
+	// the output is what it printed, also then.
+	Do(ctx context.Context, command string) (output string, err error)
+}
+
 // Progress is what a person watching wants to know.
 type Progress struct {
 	Scenario string
@@ -118,6 +127,7 @@ type Trial struct {
 	Metrics     Metrics
 	Alerts      Alerts
 	Dir         evidence.Dir
+	Operator    Operator       // may be nil when the plan has no mitigation
 	Watch       func(Progress) // called about twice a second
 	// End ends the fault window before its time when it is closed.
 	End <-chan struct{}

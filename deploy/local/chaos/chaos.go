@@ -155,7 +155,7 @@ func (e *Engine) eachVictim(r *experiments.Resolution, f func(*pod.Pod, experime
 func (e *Engine) podChaos(f *Fault, chaos *v1alpha1.PodChaos) error {
 	act, ok := map[v1alpha1.PodChaosAction]func(*pod.Pod, experiments.Pod) (func() error, error){
 		v1alpha1.PodKillAction: func(p *pod.Pod, _ experiments.Pod) (func() error, error) {
-			p.Replace()
+			p.Replace(0)
 			return nil, nil
 		},
 		v1alpha1.ContainerKillAction: func(p *pod.Pod, v experiments.Pod) (func() error, error) {

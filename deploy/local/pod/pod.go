@@ -200,12 +200,21 @@ func (p *Pod) KillContainers(names ...string) error {
 	return nil
 }
 
-// Replace kills the whole pod at once and starts it anew, as a controller does
-// with a deleted pod; volumes and address stay.
-func (p *Pod) Replace() {
+// Replace ends the pod (SIGTERM, and SIGKILL after grace), with what faults have running in
+// it or keep down of it, and starts it anew, as a controller does with a deleted pod;
+// volumes and address stay. It returns when the old one is dead.
+func (p *Pod) Replace(grace time.Duration) {
+	p.halt(&p.held)
+	if grace > 0 {
+		p.signal(unix.SIGTERM, nil)
+		p.wait(grace)
+	}
 	p.Hold()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, e := range p.extra {
+		_ = unix.Kill(-e.Process.Pid, unix.SIGKILL)
+	}
 	p.held = false
 	for _, c := range p.running {
 		c.backOff = firstBackOff
@@ -269,13 +278,20 @@ func (p *Pod) Inject(cmd *exec.Cmd) (stop func(), err error) {
 	p.extra = append(p.extra, cmd)
 	p.mu.Unlock()
 	done := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(done) }()
-	stop = func() {
-		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
-		<-done
+	go func() {
+		_ = cmd.Wait()
 		p.mu.Lock()
 		p.extra = slices.DeleteFunc(p.extra, func(e *exec.Cmd) bool { return e == cmd })
 		p.mu.Unlock()
+		close(done)
+	}()
+	stop = func() {
+		p.mu.Lock()
+		if slices.Contains(p.extra, cmd) { // else it has ended, and its number may be another's
+			_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+		}
+		p.mu.Unlock()
+		<-done
 	}
 	select {
 	case <-done:

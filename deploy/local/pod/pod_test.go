@@ -254,7 +254,7 @@ func TestReplacedPod(t *testing.T) {
 	}
 	before := p.Status()
 	replaced := time.Now()
-	p.Replace()
+	p.Replace(0)
 	for _, s := range p.Status() {
 		if s.Running {
 			t.Errorf("%s survived", s.Name)

@@ -134,6 +134,19 @@ func (f *Fault) Remove() {
 	n.onLoops(func(l *loop) { l.releaseFault(f) })
 }
 
+// Spare takes every fault off the links from and to an address, whoever asked for it: what
+// comes there next is another pod, and has none of the old one's faults. A link that is
+// meant for everyone stays.
+func (n *Net) Spare(addr netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	key := addrToUint(addr)
+	for _, f := range n.faults {
+		f.links = slices.DeleteFunc(slices.Clone(f.links), func(l linkKey) bool { return l.from == key || l.to == key })
+	}
+	n.changedLocked()
+}
+
 // Name returns the name given to Impair.
 func (f *Fault) Name() string { return f.name }
 

@@ -28,6 +28,7 @@ import (
 
 	"seatrial/deploy/local"
 	"seatrial/deploy/local/confine"
+	"seatrial/deploy/local/pod"
 )
 
 // errKilled says that a testbed's folder is there, but nobody answers.
@@ -200,6 +201,85 @@ func newExecCommand() *cobra.Command {
 	}
 	registerName(cmd, &name)
 	return cmd
+}
+
+func newReplaceCommand() *cobra.Command {
+	var name, app string
+	var down bool
+	cmd := &cobra.Command{
+		Use: "replace [POD...]", Short: "end pods of the testbed and start others in their place, one after the other",
+		Long: `replace does what a controller does when a pod is deleted: it ends the pod in order, and another
+one comes in its place, on its volume, with none of the faults that the old one had. One pod
+after the other: the next when the one before is ready.`,
+		Example: "  seatrial replace worker-0 worker-1\n  seatrial replace --app nats --down",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := askStatus(cmd.Context(), name)
+			if err != nil {
+				return err
+			}
+			pods, err := chosen(s, args, app, down)
+			if err != nil {
+				return err
+			}
+			return replacePods(cmd.Context(), cmd.OutOrStdout(), name, pods)
+		},
+	}
+	registerName(cmd, &name)
+	cmd.Flags().StringVar(&app, "app", "", "all pods of this `APP`: api, worker, nats or valkey")
+	cmd.Flags().BoolVar(&down, "down", false, "of these only the pods that do not run")
+	return cmd
+}
+
+// chosen are the pods that a command line means: those named, or an app's.
+func chosen(s *status, names []string, app string, down bool) (pods []string, err error) {
+	if (len(names) == 0) == (app == "") {
+		return nil, errors.New("want the names of pods, or --app APP")
+	}
+	for _, name := range names {
+		if _, err := podOf(s, name); err != nil {
+			return nil, err
+		}
+	}
+	known := false
+	for _, p := range s.Pods {
+		known = known || p.App == app
+		runs := !slices.ContainsFunc(p.Containers, func(c pod.ContainerStatus) bool { return !c.Running })
+		if (p.App == app || slices.Contains(names, p.Name)) && !(down && runs) {
+			pods = append(pods, p.Name)
+		}
+	}
+	if app != "" && !known {
+		return nil, fmt.Errorf("no pod belongs to an app called %q", app)
+	}
+	return pods, nil
+}
+
+func replacePods(ctx context.Context, out io.Writer, name string, pods []string) error {
+	client, err := connect(name)
+	if err != nil {
+		return err
+	}
+	client.Timeout = time.Minute
+	for _, p := range pods {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://testbed/replace?"+url.Values{"pod": {p}}.Encode(), nil)
+		if err != nil {
+			return err
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			return fmt.Errorf("ask testbed %s: %w", name, err)
+		}
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 1000))
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return errors.New(strings.TrimSpace(string(text)))
+		}
+		fmt.Fprintf(out, "pod %s replaced\n", p)
+	}
+	if len(pods) == 0 {
+		fmt.Fprintln(out, "no such pod: nothing to replace")
+	}
+	return nil
 }
 
 // execIn becomes the command, in the pod's network namespace. The testbed

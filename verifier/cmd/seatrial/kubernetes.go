@@ -121,6 +121,12 @@ func (f *runFlags) inCluster(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	operator, remove, err := f.kubectlShell()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	s.operator = operator
 	return errors.Join(f.holdAll(ctx, s, suite, plans, started, out), leaseLost(ctx))
 }
 

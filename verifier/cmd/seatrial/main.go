@@ -77,7 +77,7 @@ Exit status: 0 all pass, 1 some fail, 2 wrong usage or a broken testbed,
 3 some inconclusive and none failed.`,
 	}
 	root.AddCommand(newRunCommand(), newListCommand(), newReplayCommand(), newReportCommand(), newParityCommand(), newRunbookCommand(), newCoverageCommand(), newGamedayCommand(),
-		newUpCommand(), newServeCommand(), newStatusCommand(), newLogsCommand(), newExecCommand(),
+		newUpCommand(), newServeCommand(), newStatusCommand(), newLogsCommand(), newExecCommand(), newReplaceCommand(),
 		newTrafficCommand(), newCaptureCommand(), newDownCommand(),
 		newLoadCommand(), newBenchCommand(), newShelfCommand(), newPruneCommand(), newAwaitCommand(), newJanitorCommand(),
 		newStressorCommand(), newFinishCommand())

@@ -80,6 +80,7 @@ Exit status: 0 all pass, 1 some fail, 2 wrong usage, a broken testbed or an inte
 	f.localFlags.register(cmd)
 	f.kubeFlags.register(cmd)
 	cmd.Flags().BoolVar(&f.allowUnable, "allow-unable", false, "end with 0 though scenarios are inconclusive, if it is only because this testbed cannot inject their faults")
+	cmd.Flags().BoolVar(&f.noMitigation, "no-mitigation", false, "do not carry out mitigations, which are shell commands of the runbooks; trials are judged without them")
 	cmd.Flags().StringVar(&f.report, "report", "reports", "folder `DIR` for the reports of runs, each in one of its own")
 	return cmd
 }
@@ -205,6 +206,16 @@ func (f *runFlags) run(ctx context.Context, name string, out io.Writer) error {
 	defer bed.Down()
 	s, err := wire(bed, dir, set)
 	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	control, err := openControl(ctx, bed, cfg, map[string]string{}, started, stop)
+	if err != nil {
+		return err
+	}
+	defer control.Close()
+	if s.operator, err = localShell(name); err != nil {
 		return err
 	}
 	return f.holdAll(ctx, s, suite, plans, started, out)

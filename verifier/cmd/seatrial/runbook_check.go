@@ -82,7 +82,7 @@ func experimentNames(dir string) ([]string, error) {
 	return set.Names(), nil
 }
 
-// unknownExperiments finds causes that name an experiment that is not there.
+// unknownExperiments finds causes and mitigations that name an experiment that is not there.
 func unknownExperiments(dir string, set runbook.Set, known []string) (wrong []runbook.Mistake) {
 	for _, name := range set.Names() {
 		for _, c := range set[name].Causes {
@@ -91,6 +91,16 @@ func unknownExperiments(dir string, set runbook.Set, known []string) (wrong []ru
 					wrong = append(wrong, runbook.Mistake{
 						File: filepath.Join(dir, name+".md"), Line: c.Line,
 						Text: fmt.Sprintf("the cause %q is injected by %q, and there is no such experiment", c.Name, e),
+					})
+				}
+			}
+		}
+		for _, m := range set[name].Mitigations {
+			for _, e := range m.Mitigates {
+				if !slices.Contains(known, e) {
+					wrong = append(wrong, runbook.Mistake{
+						File: filepath.Join(dir, name+".md"), Line: m.Line,
+						Text: fmt.Sprintf("the commands mitigate %q, and there is no such experiment", e),
 					})
 				}
 			}

@@ -37,6 +37,7 @@ const (
 type suiteFlags struct {
 	tags, target                             string
 	seed                                     int64
+	noMitigation                             bool
 	featuresDir, experimentsDir, runbooksDir string
 }
 
@@ -88,8 +89,21 @@ func (f *suiteFlags) load(ctx context.Context) (steps.Suite, *experiments.Set, [
 			return nil
 		},
 	}
+	if !f.noMitigation {
+		suite.Mitigation = mitigations(read, f.target)
+	}
 	plans, err := suite.Plans(ctx)
 	return suite, set, plans, err
+}
+
+// mitigations looks up, in runbooks, by which commands they mitigate experiments on a target.
+func mitigations(set runbook.Set, target string) func(string, []string) []evidence.CommandPlan {
+	return func(name string, experiments []string) (all []evidence.CommandPlan) {
+		for _, m := range set[name].For(target, experiments) {
+			all = append(all, evidence.CommandPlan{Line: m.Line, Command: m.Command})
+		}
+		return all
+	}
 }
 
 // promises is what a trial holds runbooks to.
@@ -157,6 +171,7 @@ type session struct {
 	system   trial.System
 	metrics  trial.Metrics
 	alerts   trial.Alerts
+	operator trial.Operator // nil where no mitigation is carried out
 	set      *experiments.Set
 	dir      string // the run's folder
 	progress func(trial.Progress)
@@ -214,6 +229,9 @@ func (s *session) putAside(dir evidence.Dir) (string, error) {
 	return filepath.Join(disturbedDir, name), nil
 }
 
+// outlast is by how much a fault that is mitigated outlasts all that has a deadline.
+const outlast = 30 * time.Second
+
 // prepare makes the trial of a plan, with a folder for its Evidence.
 func (s *session) prepare(p evidence.Plan) (*trial.Trial, error) {
 	p.Versions = s.bed.Versions()
@@ -223,12 +241,17 @@ func (s *session) prepare(p evidence.Plan) (*trial.Trial, error) {
 	}
 	t := &trial.Trial{
 		Plan: p, Testbed: s.bed, Load: s.load, System: s.system, Metrics: s.metrics, Alerts: s.alerts,
-		Dir: dir, Watch: s.progress,
+		Dir: dir, Operator: s.operator, Watch: s.progress,
 	}
 	for _, name := range p.Experiments {
 		e, err := s.set.Get(name)
 		if err != nil {
 			return nil, err
+		}
+		if p.Mitigation != nil { // the fault must still be there when it is mitigated
+			if e, err = e.Lasting(time.Duration(p.Fault+p.InForce+p.Mitigation.Within) + outlast); err != nil {
+				return nil, err
+			}
 		}
 		t.Experiments = append(t.Experiments, e)
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,8 +51,15 @@ func (f *upFlags) register(cmd *cobra.Command) {
 	cmd.Flags().Int64Var(&f.seed, "seed", 1, "seed of the network's randomness")
 }
 
+// nameVariable names a testbed to the commands that a trial on it starts.
+const (
+	nameVariable = "SEATRIAL_NAME"
+	defaultName  = "default"
+)
+
 func registerName(cmd *cobra.Command, name *string) {
-	cmd.Flags().StringVar(name, "name", "default", "the testbed's name")
+	cmd.Flags().StringVar(name, "name", cmp.Or(os.Getenv(nameVariable), defaultName), "the testbed's name")
+	cmd.Flags().Lookup("name").DefValue = defaultName + ", or $" + nameVariable
 }
 
 // socket is where a testbed that is up answers.
@@ -211,17 +219,23 @@ func (f *upFlags) serve(ctx context.Context, name string, out io.Writer) error {
 	return server.Close()
 }
 
-// openDoors opens the doors of a testbed on this machine, and its control socket,
-// at which status, exec and the like ask; `down` there calls stop. It returns the
-// doors' addresses.
+// openDoors opens the doors of a testbed on this machine, and its control socket, at which
+// `down` calls stop. It returns the doors' addresses.
 func openDoors(ctx context.Context, bed *local.Testbed, cfg local.Config, doors *doorFlags, started time.Time, stop func()) (*http.Server, map[string]string, error) {
 	addresses, err := bed.Publish(ctx, doors.apiPort, doors.prometheusPort, doors.alertmanagerPort)
 	if err != nil {
 		return nil, nil, err
 	}
+	server, err := openControl(ctx, bed, cfg, addresses, started, stop)
+	return server, addresses, err
+}
+
+// openControl opens a testbed's control socket, at which status, exec, replace and the like
+// ask; `down` there calls stop.
+func openControl(ctx context.Context, bed *local.Testbed, cfg local.Config, addresses map[string]string, started time.Time, stop func()) (*http.Server, error) {
 	listener, err := net.Listen("unix", socket(cfg.Name))
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the control socket %s: %w", socket(cfg.Name), err)
+		return nil, fmt.Errorf("open the control socket %s: %w", socket(cfg.Name), err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
@@ -233,8 +247,13 @@ func openDoors(ctx context.Context, bed *local.Testbed, cfg local.Config, doors 
 	})
 	mux.HandleFunc("GET /traffic", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, bed.Traffic()) })
 	mux.HandleFunc("GET /capture", func(w http.ResponseWriter, r *http.Request) { capture(ctx, bed, w, r) })
+	mux.HandleFunc("POST /replace", func(w http.ResponseWriter, r *http.Request) {
+		if err := bed.Replace(r.Context(), r.FormValue("pod")); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+		}
+	})
 	mux.HandleFunc("POST /down", func(http.ResponseWriter, *http.Request) { stop() })
 	server := &http.Server{Handler: mux}
 	go func() { _ = server.Serve(listener) }()
-	return server, addresses, nil
+	return server, nil
 }

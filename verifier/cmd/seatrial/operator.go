@@ -1,0 +1,101 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// shell carries out runbooks' commands on this machine, as a reader would who pastes them.
+type shell struct {
+	dir   string   // where
+	env   []string // KEY=value, in addition to this process's
+	needs []string // programs that must be there
+	not   string   // why it cannot be done here, "" if it can
+}
+
+// Able names what is missing.
+func (s *shell) Able(context.Context) error {
+	if s.not != "" {
+		return errors.New(s.not)
+	}
+	for _, name := range s.needs {
+		if _, err := exec.LookPath(name); err != nil {
+			return fmt.Errorf("it needs %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Do lets the shell run a block of commands, and ends it with the first that fails.
+func (s *shell) Do(ctx context.Context, command string) (string, error) {
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-ec", command)
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), s.env...)
+	// A group of its own, so that no child outlives its time.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("its time is over: %w", ctx.Err())
+	}
+	return output.String(), err
+}
+
+// localShell carries commands out on the local testbed called name. Runbooks call this
+// program by the path that it has below the project's folder.
+func localShell(name string) (*shell, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	s := &shell{dir: filepath.Dir(filepath.Dir(self)), env: []string{nameVariable + "=" + name}}
+	if path := filepath.Join(s.dir, "bin", "seatrial"); path != self {
+		s.not = fmt.Sprintf("runbooks call bin/seatrial, and this program is %s", self)
+	}
+	return s, nil
+}
+
+// kubectlShell carries commands out on a cluster. A kubectl of its own in front of the
+// real one chooses the cluster that the flags name; the returned function removes it.
+func (f *kubeFlags) kubectlShell() (*shell, func(), error) {
+	s := &shell{needs: []string{"kubectl"}}
+	if f.namespace != "seatrial" {
+		s.not = fmt.Sprintf("runbooks' commands are for the namespace seatrial, not %s", f.namespace)
+	}
+	kubectl, err := exec.LookPath("kubectl")
+	if err != nil {
+		return s, func() {}, nil // Able says so, if it comes to that
+	}
+	dir, err := os.MkdirTemp("", "seatrial-kubectl-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a folder for kubectl: %w", err)
+	}
+	script := "#!/bin/sh\nexec " + quoted(kubectl)
+	for flag, value := range map[string]string{"--kubeconfig": f.kubeconfig, "--context": f.context} {
+		if value != "" {
+			script += " " + flag + " " + quoted(value)
+		}
+	}
+	remove := func() { _ = os.RemoveAll(dir) }
+	if err := os.WriteFile(filepath.Join(dir, "kubectl"), []byte(script+" \"$@\"\n"), 0o700); err != nil {
+		remove()
+		return nil, nil, fmt.Errorf("write kubectl: %w", err)
+	}
+	s.dir, s.env = dir, []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
+	return s, remove, nil
+}
+
+// quoted is a word for a shell.
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -1,0 +1,75 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"seatrial/verifier/evidence"
+	"seatrial/verifier/verdict"
+)
+
+// mitigationRow is a scenario's mitigation as readers see it.
+type mitigationRow struct {
+	*evidence.Mitigation
+	Scenario, Anchor string
+	Link             string // of the runbook, "" when no such file is known
+}
+
+// mitigationRows are the mitigations that a run was to carry out, in the order of its scenarios.
+func mitigationRows(dir string, run *evidence.Run) (rows []mitigationRow) {
+	for i := range run.Scenarios {
+		if s := &run.Scenarios[i]; s.Mitigation != nil {
+			rows = append(rows, mitigationRow{s.Mitigation, s.Name, anchor(i), bookLink(dir, s.Mitigation.Runbook)})
+		}
+	}
+	return rows
+}
+
+// Nothing says what came of doing nothing.
+func (r *mitigationRow) Nothing() string {
+	if r.Waited < 0 {
+		return "–"
+	}
+	return "not within " + secs(r.Waited)
+}
+
+// With says what came of the mitigation.
+func (r *mitigationRow) With() string {
+	if r.Restored < 0 {
+		return "–"
+	}
+	return secs(r.Restored)
+}
+
+// mitigationLine tells of all of them in one line.
+func mitigationLine(rows []mitigationRow) string {
+	var restored int
+	least, most := -1.0, -1.0
+	for i := range rows {
+		if m := rows[i].Mitigation; m.Status == verdict.Pass {
+			restored++
+			if least < 0 || m.Restored < least {
+				least = m.Restored
+			}
+			most = max(most, m.Restored)
+		}
+	}
+	line := fmt.Sprintf("mitigations: %d of %d restored the service while the fault went on", restored, len(rows))
+	if restored > 0 {
+		line += fmt.Sprintf(", after %s to %s; doing nothing had not", secs(least), secs(most))
+	}
+	return line
+}
+
+func summaryMitigations(b *strings.Builder, run *evidence.Run) {
+	rows := mitigationRows("", run)
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "<details><summary>%s</summary>\n\n| | runbook | scenario | restored by doing nothing | by its mitigation |\n|---|---|---|--:|--:|\n", plain(mitigationLine(rows)))
+	for i := range rows {
+		r := &rows[i]
+		fmt.Fprintf(b, "| %s %s | %s | %s | %s | %s |\n", marks[r.Status], r.Status, plain(r.Runbook), plain(r.Scenario), r.Nothing(), r.With())
+	}
+	b.WriteString("\n</details>\n\n")
+}
