@@ -87,7 +87,7 @@ func PlanOf(p evidence.Plan, longest time.Duration) evidence.Plan {
 	p.Fault = evidence.Duration(longest + time.Duration(p.InForce) + margin)
 	p.Objectives = slices.DeleteFunc(slices.Clone(p.Objectives), func(o evidence.ObjectivePlan) bool { return o.Window == "fault" })
 	p.Mitigation = nil // that is the crew's
-	p.Runbooks = nil // a crew that is quicker than a diagnosis must not fail for it
+	p.Runbooks = nil   // a crew that is quicker than a diagnosis must not fail for it
 	return p
 }
 

@@ -91,6 +91,8 @@ seatrial exec a -- start
    Undo:
    stop it again.
 
+   Mitigates: 'kill', 'kill-again'
+
 3. Then tell somebody.
 `
 
@@ -160,6 +162,7 @@ func TestGoodRunbookIsReadWhole(t *testing.T) {
 		},
 		Mitigations: []runbook.Mitigation{{
 			Line: 70, Target: "local", Command: "seatrial exec a -- start\n# done", Undo: "stop it again.", Text: "1. Look first.\n2. Start it:",
+			Mitigates: []string{"kill", "kill-again"},
 		}},
 		Advice: "3. Then tell somebody.",
 		Text:   ticked(good),
@@ -272,9 +275,12 @@ var mistakes = []struct {
 	{"no reason", "Not injectable: nobody\nknows how.", "Not injectable:", 62, "gives no reason", false},
 	{"injection outside of a cause", "### Cause: It was killed", "Injected by: 'kill'\n\n### Cause: It was killed", 37, "Injected by: belongs to nothing", false},
 
-	{"no undo", "   Undo:\n   stop it again.\n", "", 70, "want Undo: directly after", false},
+	{"no undo", "   Undo:\n   stop it again.\n", "", 70, "want Undo: directly after", true},
 	{"undo empty", "Undo:\n   stop it again.", "Undo:", 75, "Undo: says nothing", false},
-	{"undo of nothing", "3. Then", "Undo: nothing\n\n3. Then", 78, "Undo: belongs to nothing", false},
+	{"mitigates nothing", "Mitigates: 'kill'", "Mitigates: much", 78, "Mitigates: \"much, `kill-again`\" names no experiment", false},
+	{"mitigates before undo", "   Undo:\n   stop it again.\n", "   Mitigates: 'kill'\n\n   Undo: it.\n", 70, "want Undo: directly after", true},
+	{"mitigates in the diagnosis", "Look: one", "Look: one\n\nMitigates: 'kill'", 37, "Mitigates: belongs to nothing", false},
+	{"undo of nothing", "3. Then", "Undo: nothing\n\n3. Then", 80, "Undo: belongs to nothing", false},
 	{"query in mitigation", "~~~sh local", "~~~promql", 70, "want commands (sh) only", true},
 
 	{"dead link", "(Other.md#meaning)", "(Othre.md#meaning)", 13, "a link to Othre.md", false},
@@ -371,5 +377,29 @@ func TestTwoRunbooksForOneAlert(t *testing.T) {
 func TestFolderWithoutRunbooks(t *testing.T) {
 	if set, err := runbook.Read(fstest.MapFS{"README.md": {}}); err == nil {
 		t.Errorf("read %v from a folder without runbooks", set)
+	}
+}
+
+// TestFor: only blocks for the testbed, and only those that say that they mitigate it.
+func TestFor(t *testing.T) {
+	b := runbook.Runbook{Mitigations: []runbook.Mitigation{
+		{Command: "look", Target: "local"},
+		{Command: "local", Target: "local", Mitigates: []string{"kill"}},
+		{Command: "both", Mitigates: []string{"delay", "kill"}},
+		{Command: "cluster", Target: "kubernetes", Mitigates: []string{"kill"}},
+	}}
+	for _, c := range []struct {
+		target, experiments, want string
+	}{
+		{"local", "kill", "local both"}, {"kubernetes", "kill", "both cluster"}, {"local", "delay", "both"},
+		{"local", "loss", ""}, {"local", "loss kill", "local both"}, {"local", "", ""},
+	} {
+		var got []string
+		for _, m := range b.For(c.target, strings.Fields(c.experiments)) {
+			got = append(got, m.Command)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("on %s for %q: %q, want %q", c.target, c.experiments, got, c.want)
+		}
 	}
 }

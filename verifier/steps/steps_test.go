@@ -26,6 +26,7 @@ const good = `Feature: A feature
     And the alert "WorkerDown" fires within 1.5 minutes
     And in the fault window at least 99.5% of the requests are accepted
     And in the recovery window at least 90% of the accepted requests are answered within 250 milliseconds
+    And the mitigation of "WorkerDown" restores the service within 6 seconds
     And every accepted task is done exactly once
     And no refused task is ever done
     And no unknown task is done more than once
@@ -46,7 +47,13 @@ func suite(text string) steps.Suite {
 	}
 	return steps.Suite{
 		Features: fstest.MapFS{"x.feature": {Data: []byte(text)}}, Seed: 7, Target: "local",
-		HasExperiment: known("experiment", "worker-down"), HasRunbook: known("runbook", "WorkerDown"),
+		HasExperiment: known("experiment", "worker-down"), HasRunbook: known("runbook", "WorkerDown", "Other"),
+		Mitigation: func(runbook string, experiments []string) []evidence.CommandPlan {
+			if runbook != "WorkerDown" || len(experiments) != 1 || experiments[0] != "worker-down" {
+				return nil
+			}
+			return []evidence.CommandPlan{{Line: 61, Command: "replace them"}}
+		},
 	}
 }
 
@@ -63,6 +70,7 @@ func TestSentencesMakeAPlan(t *testing.T) {
 	case len(p.Experiments) != 1, p.Experiments[0] != "worker-down", p.InForce != 10*second:
 	case len(p.Alerts) != 1, p.Alerts[0] != evidence.AlertPlan{Name: "WorkerDown", Within: 90 * second}:
 	case len(p.Objectives) != 2, p.Objectives[0].Ratio != 0.995, p.Objectives[1].Within != second/4, p.Objectives[1].Window != "recovery":
+	case p.Mitigation == nil, p.Mitigation.Runbook != "WorkerDown", p.Mitigation.Within != 6*second, p.Mitigation.Commands[0].Line != 61:
 	case len(p.Guarantees) != 4, p.Guarantees[3] != evidence.GuaranteePlan{Name: evidence.DoneWithin, Within: 20 * second}:
 	default:
 		return
@@ -72,12 +80,15 @@ func TestSentencesMakeAPlan(t *testing.T) {
 
 func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 	for name, c := range map[string]struct{ old, new, want string }{
-		"undefined step":      {"And no residue is left", "And nobody is harmed", `x.feature:16: undefined step "nobody is harmed"`},
+		"undefined step":      {"And no residue is left", "And nobody is harmed", `x.feature:17: undefined step "nobody is harmed"`},
 		"missing experiment":  {`"worker-down" is`, `"worker-dawn" is`, `x.feature:7: no experiment is named "worker-dawn"`},
 		"missing runbook":     {"@runbook:WorkerDown", "@runbook:Nope", `no runbook is named "Nope"`},
 		"no runbook tag":      {"@runbook:WorkerDown", "@x", "no tag @runbook:<Name>"},
 		"no such bucket":      {"250 milliseconds", "300 milliseconds", "x.feature:11: objective latency within 300ms: no histogram bucket ends there"},
 		"impossible ratio":    {"99.5%", "100%", "x.feature:10: objective availability: ratio 1"},
+		"mitigation of what":  {`mitigation of "WorkerDown"`, `mitigation of "Nope"`, `x.feature:12: mitigation of "Nope": no runbook is named "Nope"`},
+		"nothing mitigates":   {`mitigation of "WorkerDown"`, `mitigation of "Other"`, "the runbook Other has no block of commands for the local testbed that says Mitigates: worker-down"},
+		"no time to compare":  {"within 6 seconds", "within 9 seconds", `nothing is done before for only 8s: that would not show that it is faster than doing nothing; say "And a fault window of 9 seconds"`},
 		"no load":             {"Given a steady load of 250 tasks per second", "Given a fault window of 8 seconds", "no load"},
 		"not Gherkin":         {"Feature: A feature", "Fleature: A feature", "x.feature: not Gherkin: (1:1): expected"},
 		"the same name twice": {"  @runbook:WorkerDown", "\n  @runbook:WorkerDown\n  Scenario: Workers go\n    Given a steady load of 1 tasks per second\n    Then every accepted task is done exactly once\n\n  @runbook:WorkerDown", `scenario "Workers go" has the name of one in x.feature`},
@@ -137,5 +148,15 @@ func TestAnEndedContextBeginsNoTrial(t *testing.T) {
 	})
 	if len(results) != 0 || err == nil {
 		t.Error(results, err)
+	}
+}
+
+// TestMitigationsMayBeLeftOut: the sentence stays, and nothing is carried out.
+func TestMitigationsMayBeLeftOut(t *testing.T) {
+	s := suite(good)
+	s.Mitigation = nil
+	plans, err := s.Plans(t.Context())
+	if err != nil || len(plans) != 1 || plans[0].Mitigation != nil {
+		t.Error(plans, err)
 	}
 }

@@ -38,6 +38,7 @@ type world struct {
 	loseTask      bool
 	cutHistory    bool
 	onInject      func()
+	crew          *crew // carries out the mitigation that it has, nil for a plan without one
 
 	injected, recovered bool
 	prefix              string
@@ -169,6 +170,12 @@ func (w *world) Vector(_ context.Context, query string, _ time.Time) ([]trial.Sa
 		}
 		return nil, nil
 	}
+	if query == diagnosis {
+		if w.harmful() {
+			return yes, nil
+		}
+		return nil, nil
+	}
 	if w.noData {
 		return nil, nil
 	}
@@ -178,8 +185,11 @@ func (w *world) Vector(_ context.Context, query string, _ time.Time) ([]trial.Sa
 	return []trial.Sample{{Value: 1000}}, nil
 }
 
-func (w *world) Range(context.Context, string, time.Time, time.Time) ([][2]float64, error) {
-	return [][2]float64{{1, 1}}, nil
+func (w *world) Range(_ context.Context, query string, from, to time.Time) (points [][2]float64, err error) {
+	for at := from; query == diagnosis && !at.After(to); at = at.Add(time.Second) {
+		points = append(points, [2]float64{float64(at.Unix()), 1})
+	}
+	return append(points, [2]float64{1, 1}), nil
 }
 
 // Alerts.
@@ -200,7 +210,7 @@ func play(t *testing.T, ctx context.Context, w *world) *evidence.Scenario {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := (&trial.Trial{
+	held := &trial.Trial{
 		Plan: evidence.Plan{
 			Name: "a trial", Runbook: "WorkerDown", Experiments: []string{"worker-down"}, MinAccepted: 100,
 			Load:     evidence.Load{Profile: "steady", Rate: 100},
@@ -217,7 +227,9 @@ func play(t *testing.T, ctx context.Context, w *world) *evidence.Scenario {
 		},
 		Experiments: []*experiments.Experiment{{Name: "worker-down", InForce: "in_force"}},
 		Testbed:     w, Load: load{w}, System: w, Metrics: w, Alerts: w, Dir: dir,
-	}).Run(ctx)
+	}
+	w.crew.join(held)
+	s, err := held.Run(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -220,6 +220,31 @@ func TestStressRunsBesideTheContainers(t *testing.T) {
 	recovered(t, f)
 }
 
+// TestASuccessorHasNoFault: whatever a fault does to a pod ends with that pod, and the fault's end
+// changes nothing any more.
+func TestASuccessorHasNoFault(t *testing.T) {
+	for name, body := range map[string]string{
+		"stress":  "  mode: all\n  duration: 10m\n  stressors: {cpu: {workers: 1, load: 10}}\n",
+		"failure": "  action: pod-failure\n  mode: all\n  duration: 10m\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := bed(t)
+			kind := map[string]string{"stress": "StressChaos", "failure": "PodChaos"}[name]
+			f := inject(t, e, manifest(t, kind, body+workers), 1)
+			e.Pods[0].Replace(time.Second)
+			eventually(t, "the successor runs, alone", func() bool { return e.Pods[0].Running() && e.Pods[0].Injected() == 0 && !e.Pods[0].Held() })
+			if p := e.Pods[1]; p.Injected() == 0 && !p.Held() {
+				t.Error("the others have lost their fault, too")
+			}
+			since := e.Pods[0].Status()[0].Started
+			recovered(t, f)
+			if now := e.Pods[0].Status()[0].Started; now != since || !e.Pods[0].Running() {
+				t.Errorf("the end of the fault touched the successor: started %v, before %v", now, since)
+			}
+		})
+	}
+}
+
 func TestAStressorThatDiesIsAnErrorAndLeavesNothing(t *testing.T) {
 	e := bed(t)
 	e.Self = "/bin/false"

@@ -126,6 +126,25 @@ func TestPartition(t *testing.T) {
 	}
 }
 
+// TestSpare: what comes to an address anew has none of the faults there; others keep theirs.
+func TestSpare(t *testing.T) {
+	n := newNet(t)
+	a, b, other := attach(t, n, ipA), attach(t, n, ipB), attach(t, n, ipC)
+	echo(t, b)
+	f := impair(t, n, Impairment{Partition: Reject}, Link{ipA, ipB}, Link{ipB, ipA}, Link{ipC, ipB})
+	n.Spare(ipA)
+	roundTrip(t, mustDial(t, a, "tcp4", "198.18.0.2:7"))
+	if _, err := dial(other, "tcp4", "198.18.0.2:7", 300*time.Millisecond); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("the other's fault: %v", err)
+	}
+	n.Spare(ipC)
+	roundTrip(t, mustDial(t, other, "tcp4", "198.18.0.2:7"))
+	if left := n.Faults(); len(left) != 1 {
+		t.Errorf("a fault is not over because nobody has it: %v", left)
+	}
+	f.Remove()
+}
+
 // A server whose answers are rejected is reset, its client is not.
 func TestRejectBackOnly(t *testing.T) {
 	n := newNet(t)

@@ -58,8 +58,8 @@ const (
 )
 
 func registerName(cmd *cobra.Command, name *string) {
-	cmd.Flags().StringVar(name, "name", cmp.Or(os.Getenv(nameVariable), defaultName), "the testbed's name")
-	cmd.Flags().Lookup("name").DefValue = defaultName + ", or $" + nameVariable
+	cmd.Flags().StringVar(name, "name", cmp.Or(os.Getenv(nameVariable), defaultName), "the testbed's name; $"+nameVariable+" if it is set")
+	cmd.Flags().Lookup("name").DefValue = defaultName
 }
 
 // socket is where a testbed that is up answers.
