@@ -40,6 +40,7 @@ Feature: The services fail
   @runbook:WorkerRestarting @worker @container-kill
   Scenario: A worker's container is killed again and again
     Given a steady load of 300 tasks per second
+    And a fault window of 25 seconds
     When the experiment "worker-container-kill" is injected
     Then the fault is in force within 10 seconds
     And the alert "WorkerRestarting" fires within 15 seconds

@@ -1,6 +1,7 @@
 // Package confusion judges whether runbooks tell faults apart: the diagnosis of
 // a fault's own runbook must be true while the fault lasts, and every other
-// one false, unless its runbook declares that it may be true as well.
+// one false, unless its runbook declares that it may be true as well. Of the causes
+// that the fault's own runbook tells apart, the right one must be found.
 //
 // It decides from what was seen and asks nobody: it knows neither Prometheus,
 // nor files, nor how a runbook is written.
@@ -16,7 +17,8 @@ import (
 	"seatrial/verifier/verdict"
 )
 
-// What is asked of a runbook's diagnosis in a trial: evidence.Diagnosis.Role.
+// What is asked of a runbook's diagnosis in a trial: evidence.Diagnosis.Role. It is said
+// of causes too: evidence.Cause.Role.
 const (
 	Must = "must" // the fault is the runbook's own
 	May  = "may"  // the runbook declares that its diagnosis can be true then
@@ -124,7 +126,9 @@ func Confusion(scenarios []evidence.Scenario) *evidence.Confusion {
 			if d.Status == verdict.Fail {
 				c.Wrong = append(c.Wrong, sentence(d, s.Name))
 			}
+			c.Wrong = append(c.Wrong, wrongCauses(d, s.Name)...)
 		}
+		c.Causes += judgedCauses(s)
 		c.Scenarios = append(c.Scenarios, s.Name)
 		c.Cells = append(c.Cells, row)
 	}

@@ -33,22 +33,23 @@ type Plan struct {
 	Seed    int64    `json:"seed"`
 	Target  string   `json:"target"`
 
-	Load        Load              `json:"load"`
-	Baseline    Duration          `json:"baseline"`
-	Fault       Duration          `json:"fault"` // at least; the longest experiment stretches it
-	Recovery    Duration          `json:"recovery"`
-	Experiments []string          `json:"experiments,omitempty"`
-	InForce     Duration          `json:"in_force_within,omitempty"`
-	Recover     Duration          `json:"recover_within"` // from the fault's removal to a healthy system
-	Objectives  []ObjectivePlan   `json:"objectives,omitempty"`
-	Alerts      []AlertPlan       `json:"alerts,omitempty"`
-	Quiet       bool              `json:"quiet,omitempty"` // no alert may fire
-	Mitigation  *MitigationPlan   `json:"mitigation,omitempty"`
-	Guarantees  []GuaranteePlan   `json:"guarantees,omitempty"`
-	Runbooks    []RunbookPlan     `json:"runbooks,omitempty"`   // all that there are: each one's diagnosis is asked in each trial
-	HeldAgain   string            `json:"held_again,omitempty"` // why, and where the Evidence of the time before is
-	MinAccepted int               `json:"min_accepted"`         // fewer accepted tasks are no basis for a judgement
-	Versions    map[string]string `json:"versions,omitempty"`
+	Load          Load              `json:"load"`
+	Baseline      Duration          `json:"baseline"`
+	Fault         Duration          `json:"fault"` // at least; the longest experiment stretches it
+	Recovery      Duration          `json:"recovery"`
+	Experiments   []string          `json:"experiments,omitempty"`
+	InForce       Duration          `json:"in_force_within,omitempty"`
+	Recover       Duration          `json:"recover_within"` // from the fault's removal to a healthy system
+	Objectives    []ObjectivePlan   `json:"objectives,omitempty"`
+	Alerts        []AlertPlan       `json:"alerts,omitempty"`
+	Quiet         bool              `json:"quiet,omitempty"` // no alert may fire
+	Mitigation    *MitigationPlan   `json:"mitigation,omitempty"`
+	Guarantees    []GuaranteePlan   `json:"guarantees,omitempty"`
+	Runbooks      []RunbookPlan     `json:"runbooks,omitempty"`       // all that there are: each one's diagnosis is asked in each trial
+	HeldAgain     string            `json:"held_again,omitempty"`     // why
+	FirstEvidence string            `json:"first_evidence,omitempty"` // Evidence of the time before, relative to the run's folder
+	MinAccepted   int               `json:"min_accepted"`             // fewer accepted tasks are no basis for a judgement
+	Versions      map[string]string `json:"versions,omitempty"`
 }
 
 // AlertNames lists the alerts that are expected.
@@ -89,10 +90,19 @@ type RunbookPlan struct {
 	Name  string     `json:"name"`
 	Steps []StepPlan `json:"steps"` // of its diagnosis: true while all of them hold
 	// DetectWithin counts from the proven injection, RecoverWithin from the fault's removal.
-	DetectWithin  Duration `json:"detect_within"`
-	RecoverWithin Duration `json:"recover_within"`
-	AlsoTrue      []string `json:"also_true,omitempty"`  // runbooks during whose faults the diagnosis may be true
-	AlsoPages     []string `json:"also_pages,omitempty"` // alerts that may page beside its own
+	DetectWithin  Duration    `json:"detect_within"`
+	RecoverWithin Duration    `json:"recover_within"`
+	AlsoTrue      []string    `json:"also_true,omitempty"`  // runbooks during whose faults the diagnosis may be true
+	AlsoPages     []string    `json:"also_pages,omitempty"` // alerts that may page beside its own
+	Causes        []CausePlan `json:"causes,omitempty"`     // those that a step tells apart; none in old Evidence
+}
+
+// CausePlan is one of the causes that a runbook tells apart: it holds at a moment
+// when the diagnosis and all of its own steps do.
+type CausePlan struct {
+	Name     string     `json:"name"`
+	Injected []string   `json:"injected_by,omitempty"` // experiments, each of which is this cause
+	Steps    []StepPlan `json:"steps"`
 }
 
 // MitigationPlan lets a trial carry out a runbook's mitigation at the end of its fault window,
@@ -200,6 +210,16 @@ type SeenDiagnosis struct {
 	Asked   int     `json:"asked"`            // moments
 	True    []int64 `json:"true,omitempty"`   // those at which it was true, in Unix seconds
 	Reason  string  `json:"reason,omitempty"` // why it could not be asked
+	// Causes is what the runbook's causes came to, of expected alerts only.
+	Causes []SeenCause `json:"causes,omitempty"`
+}
+
+// SeenCause is what a cause came to at the moments at which its runbook's diagnosis
+// was asked.
+type SeenCause struct {
+	Name   string  `json:"name"`
+	True   []int64 `json:"true,omitempty"`   // Unix seconds
+	Reason string  `json:"reason,omitempty"` // why it could not be asked
 }
 
 // SeenMitigation is what became of a mitigation. Before is why the service was not restored
@@ -250,6 +270,9 @@ func WorstOf(s *Scenario) verdict.Verdict {
 	}
 	for _, d := range s.Diagnoses {
 		all = append(all, verdict.Verdict{Status: d.Status, Reason: d.Reason})
+		for _, c := range d.Causes {
+			all = append(all, verdict.Verdict{Status: c.Status, Reason: c.Reason})
+		}
 	}
 	if m := s.Mitigation; m != nil {
 		all = append(all, verdict.Verdict{Status: m.Status, Reason: m.Reason})

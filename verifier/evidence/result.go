@@ -32,11 +32,13 @@ type Scenario struct {
 	Reason      string         `json:"reason"`
 	Unable      bool           `json:"unable,omitempty"` // inconclusive because this testbed cannot inject the fault
 	// Disturbed says that it failed only in what it was too slow for, and that its machine
-	// stood still meanwhile: that proves nothing. HeldAgain says it of the time before.
-	Disturbed bool      `json:"disturbed,omitempty"`
-	HeldAgain string    `json:"held_again,omitempty"`
-	Started   time.Time `json:"started"`
-	Evidence  string    `json:"evidence"` // the trial's folder, relative to the run's
+	// stood still meanwhile: that proves nothing. HeldAgain says it of the time before,
+	// whose Evidence is in FirstEvidence.
+	Disturbed     bool      `json:"disturbed,omitempty"`
+	HeldAgain     string    `json:"held_again,omitempty"`
+	FirstEvidence string    `json:"first_evidence,omitempty"` // relative to the run's folder
+	Started       time.Time `json:"started"`
+	Evidence      string    `json:"evidence"` // the trial's folder, relative to the run's
 
 	AskedRate    float64 `json:"asked_rate"`    // requests a second
 	AchievedRate float64 `json:"achieved_rate"` // requests a second
@@ -144,6 +146,19 @@ type Diagnosis struct {
 	True    int            `json:"true"`  // moments at which it was true
 	Status  verdict.Status `json:"status"`
 	Reason  string         `json:"reason,omitempty"`
+	Causes  []Cause        `json:"causes,omitempty"` // of an expected alert's runbook
+}
+
+// Cause is what the steps of a runbook's cause said of a trial's fault. Role is what
+// is asked of it: must (an experiment of the trial is this cause), not (only other
+// experiments are), or may (none is, so nobody judges it).
+type Cause struct {
+	Name   string         `json:"name"`
+	Role   string         `json:"role"`
+	Asked  int            `json:"asked"` // moments, a second apart
+	True   int            `json:"true"`  // moments at which it was true
+	Status verdict.Status `json:"status"`
+	Reason string         `json:"reason,omitempty"`
 }
 
 // Mitigation is what a runbook's mitigation did to the harm of a fault that went on. Waited
@@ -161,11 +176,13 @@ type Mitigation struct {
 
 // Confusion is every runbook's diagnosis during every trial's fault. Cells has a
 // row a scenario and a column a runbook: "true" (at some moment), "false" (at
-// none) or "unknown". Wrong holds a sentence for each that should be otherwise.
+// none) or "unknown". Causes counts the causes that were judged. Wrong holds a sentence
+// for each diagnosis and each cause that should be otherwise.
 type Confusion struct {
 	Runbooks  []string   `json:"runbooks"`
 	Scenarios []string   `json:"scenarios"`
 	Cells     [][]string `json:"cells"`
+	Causes    int        `json:"causes,omitempty"`
 	Wrong     []string   `json:"wrong"`
 }
 

@@ -132,7 +132,11 @@ func howLong(d *evidence.Diagnosis) string {
 
 // confusionLine counts the matrix. What is unknown proves nothing, so it is said.
 func confusionLine(c *evidence.Confusion) string {
-	line := fmt.Sprintf("runbooks: %s in %s, %d wrong", diagnoses(len(c.Runbooks)), plural(len(c.Scenarios), "trial"), len(c.Wrong))
+	asked := diagnoses(len(c.Runbooks))
+	if c.Causes > 0 {
+		asked += " and " + plural(c.Causes, "cause")
+	}
+	line := fmt.Sprintf("runbooks: %s in %s, %d wrong", asked, plural(len(c.Scenarios), "trial"), len(c.Wrong))
 	if n := open(c); n > 0 {
 		line += fmt.Sprintf(", %s unknown", plural(n, "cell"))
 	}
@@ -164,6 +168,13 @@ type diagnosisRow struct {
 	evidence.Diagnosis
 	Was, Ask string
 	Link     string
+	Found    []causeRow
+}
+
+// causeRow is what a cause's steps came to, where that is worth a line.
+type causeRow struct {
+	evidence.Cause
+	Was, Ask string
 }
 
 func diagnosisRows(dir string, s *evidence.Scenario) []diagnosisRow {
@@ -172,9 +183,45 @@ func diagnosisRows(dir string, s *evidence.Scenario) []diagnosisRow {
 		if d.True == 0 && d.Role != must && d.Status != verdict.Fail {
 			continue
 		}
-		rows = append(rows, diagnosisRow{Diagnosis: d, Was: howLong(&d), Ask: asked(d.Role), Link: bookLink(dir, d.Runbook)})
+		rows = append(rows, diagnosisRow{Diagnosis: d, Was: howLong(&d), Ask: asked(d.Role), Link: bookLink(dir, d.Runbook), Found: causeRows(&d)})
 	}
 	return rows
+}
+
+// Judged says whether anything is asked of the cause.
+func (c causeRow) Judged() bool { return c.Role != may }
+
+// causeRows are a runbook's causes that were true, that should have been, or that are
+// in doubt; none where the whole diagnosis is unknown.
+func causeRows(d *evidence.Diagnosis) []causeRow {
+	var rows []causeRow
+	for _, c := range d.Causes {
+		if d.Asked == 0 || c.True == 0 && c.Role != must && c.Status == verdict.Pass {
+			continue
+		}
+		was := howLong(&evidence.Diagnosis{Asked: c.Asked, True: c.True})
+		rows = append(rows, causeRow{Cause: c, Was: was, Ask: askedCause(c.Role)})
+	}
+	return rows
+}
+
+// askedCause says what is asked of a cause.
+func askedCause(role string) string {
+	switch role {
+	case must:
+		return "the cause of this fault: must be true"
+	case may:
+		return "no experiment injects it: not judged"
+	}
+	return "the cause of others: must not be true as often"
+}
+
+// doubtfulCauses are a runbook's causes that did not pass. Where the whole diagnosis is
+// unknown, that has been said.
+func doubtfulCauses(d *evidence.Diagnosis) []evidence.Cause {
+	return slices.DeleteFunc(slices.Clone(d.Causes), func(c evidence.Cause) bool {
+		return c.Status == verdict.Pass || d.Asked == 0
+	})
 }
 
 // silent tells of the diagnoses that have no line of their own, as sentences.

@@ -252,6 +252,70 @@ func TestTerminalCountsTheMatrix(t *testing.T) {
 	}
 }
 
+// causes are what WorkerRestarting's said of a worker that is killed: the right one for
+// half of the time, a wrong one all the time, and two that nobody judges.
+func causes() []evidence.Cause {
+	return []evidence.Cause{
+		{Name: "Killed once", Role: "must", Asked: 12, True: 4, Status: verdict.Pass},
+		{Name: "Again and again", Role: "not", Asked: 12, True: 9, Status: verdict.Fail, Reason: "names the wrong cause: 9 of 4"},
+		{Name: "A quiet one", Role: "not", Asked: 12, Status: verdict.Pass},
+		{Name: "A poison task", Role: "may", Asked: 12, True: 2, Status: verdict.Pass},
+		{Name: "Page cache", Role: "not", Status: verdict.Inconclusive, Reason: "cannot judge the cause: connection refused"},
+	}
+}
+
+const wrongCause = `WorkerRestarting names the wrong cause, "Again and again", during "A worker's memory is stressed"`
+
+func TestCausesAreToldWithTheirRunbook(t *testing.T) {
+	const scene = 14
+	run := manyRun()
+	s := &run.Scenarios[scene]
+	s.Status, s.Reason = verdict.Fail, "a first reason"
+	s.Diagnoses[slices.Index(manyBooks, "WorkerRestarting")].Causes = causes()
+	run.Confusion.Causes, run.Confusion.Wrong = 3, []string{wrongCause}
+	dir := reported(t, run)
+
+	page := read(t, dir, report.HTMLFile)
+	_, text, _ := strings.Cut(page, `id="s15"`)
+	_, text, _ = strings.Cut(text, "<h3>Diagnoses</h3>")
+	var rows []string
+	for row := range strings.SplitSeq(text, "<tr") {
+		if strings.HasPrefix(row, ` class="cause"`) {
+			rows = append(rows, row)
+		}
+	}
+	if len(rows) != 4 {
+		t.Fatalf("%d rows of causes, want those that were true, and the one in doubt: %v", len(rows), rows)
+	}
+	mustContain(t, rows[0], `badge pass`, "cause: Killed once", ">true for 4 of 12 s<", "the cause of this fault: must be true")
+	mustContain(t, rows[1], `badge fail`, "cause: Again and again", "names the wrong cause: 9 of 4", "must not be true as often")
+	mustContain(t, rows[2], `<td data-l="status">–</td>`, "A poison task", ">true for 2 of 12 s<", "not judged")
+	mustContain(t, rows[3], `badge inconclusive`, "Page cache", "connection refused", ">unknown<")
+	const line = "runbooks: 19 diagnoses and 3 causes in 15 trials, 1 wrong"
+	mustContain(t, page, line, "WorkerRestarting names the wrong cause, &#34;Again and again&#34;")
+
+	mustContain(t, read(t, dir, report.SummaryFile), "- ❌ WorkerRestarting names the wrong cause", line, "fail: cause of WorkerRestarting: names the wrong cause: 9 of 4")
+	failure := readJUnit(t, dir).Suites[0].Cases[scene].Failure
+	mustContain(t, failure.Text, "fail: cause of WorkerRestarting: names the wrong cause: 9 of 4\n", "inconclusive: cause of WorkerRestarting: cannot judge the cause: connection refused\n")
+	var out bytes.Buffer
+	report.Terminal(&out, run)
+	mustContain(t, out.String(), line+"\n  WRONG  "+wrongCause+"\n")
+}
+
+func TestCausesOfAnUnknownDiagnosisAreNotRepeated(t *testing.T) {
+	run := manyRun()
+	d := &run.Scenarios[14].Diagnoses[slices.Index(manyBooks, "WorkerRestarting")]
+	*d = evidence.Diagnosis{Runbook: d.Runbook, Role: "must", Status: verdict.Inconclusive, Reason: "not seen in force",
+		Causes: []evidence.Cause{{Name: "Killed once", Role: "must", Status: verdict.Inconclusive, Reason: "its diagnosis is unknown"}}}
+	run.Scenarios[14].Status = verdict.Inconclusive
+	dir := reported(t, run)
+	for _, file := range []string{report.HTMLFile, report.SummaryFile} {
+		if text := read(t, dir, file); strings.Contains(text, "Killed once") || strings.Contains(text, "its diagnosis is unknown") || !strings.Contains(text, "not seen in force") {
+			t.Errorf("%s tells of the cause, or not of the diagnosis", file)
+		}
+	}
+}
+
 // A verdict.json is a file that anybody can write.
 func TestMatrixOfAnyShape(t *testing.T) {
 	run := manyRun()

@@ -105,6 +105,7 @@ type scene struct {
 	N           int
 	Anchor      string
 	RunbookLink string // "" when no such file is known
+	FirstLink   string // to the Evidence of the time before, "" when it is not there
 	Figure      *figure
 	Spark       *spark
 	Windows     []windowRow
@@ -127,6 +128,7 @@ func stage(dir string, s *evidence.Scenario, i int) *scene {
 	m := gather(dir, s)
 	sc := &scene{Scenario: s, N: i + 1, Anchor: anchor(i), Material: m}
 	sc.RunbookLink = runbookLink(dir, s)
+	sc.FirstLink = folderLink(dir, s.FirstEvidence)
 	sc.Figure = draw(s, m.timeline, m.samples, m.noTimeline)
 	sc.Spark = sc.Figure.spark(m.timeline)
 	sc.Windows = windowRows(s, &m)

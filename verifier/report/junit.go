@@ -136,9 +136,13 @@ func newCase(s *evidence.Scenario, feature string) junitCase {
 
 // caseText is what a CI system shows below a case.
 func caseText(s *evidence.Scenario) string {
-	return fmt.Sprintf("%s: %s\nin force: %s, residue: %s\nrate: %s asked, %s achieved\n"+
+	again := heldAgain(s)
+	if again != "" {
+		again += "\n"
+	}
+	return fmt.Sprintf("%s: %s\n%sin force: %s, residue: %s\nrate: %s asked, %s achieved\n"+
 		"tasks: %d accepted, %d completed, %d lost, %d done more than once, %d refused, %d refused but done, %d unknown\nevidence: %s\n",
-		s.Status, s.Reason, s.InForce, s.Residue, rate(s.AskedRate), rate(s.AchievedRate),
+		s.Status, s.Reason, again, s.InForce, s.Residue, rate(s.AskedRate), rate(s.AchievedRate),
 		s.Accepted, s.Completed, s.Lost, s.Duplicated, s.Refused, s.RefusedButDone, s.Unknown, s.Evidence)
 }
 
@@ -162,6 +166,11 @@ func allReasons(s *evidence.Scenario) string {
 	for _, d := range s.Diagnoses {
 		if d.Status == verdict.Fail {
 			add("runbook "+d.Runbook, d.Status, d.Reason)
+		}
+	}
+	for i := range s.Diagnoses {
+		for _, c := range doubtfulCauses(&s.Diagnoses[i]) {
+			add("cause of "+s.Diagnoses[i].Runbook, c.Status, c.Reason)
 		}
 	}
 	for _, u := range unasked(s) {

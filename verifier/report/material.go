@@ -122,6 +122,19 @@ func inside(run, named string) (string, bool) {
 	return filepath.Join(run, named), true
 }
 
+// folderLink is the way to a folder of the run, "" when it is not there.
+func folderLink(run, named string) string {
+	home, ok := inside(run, named)
+	if info, err := os.Stat(home); !ok || err != nil || !info.IsDir() {
+		return ""
+	}
+	rel, err := filepath.Rel(run, home)
+	if err != nil {
+		return ""
+	}
+	return "./" + (&url.URL{Path: filepath.ToSlash(rel) + "/"}).EscapedPath()
+}
+
 func (m *material) readHistory(home string, s *evidence.Scenario) {
 	t, err := readTimeline(filepath.Join(home, evidence.HistoryFile), s.Windows)
 	switch {

@@ -317,6 +317,47 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
+func TestATrialThatWasHeldAgainSaysSo(t *testing.T) {
+	const why, first = "the machine stood still: sent 6.2 s late at 07:21:42", "disturbed/a-worker-is-killed"
+	s := base(0, "A worker is killed", "WorkerRestarting", "worker-kill")
+	s.HeldAgain, s.FirstEvidence, s.Evidence = why, first, "evidence/a-worker-is-killed"
+	run := &evidence.Run{Run: "r1", Status: verdict.Pass, Scenarios: []evidence.Scenario{*s, *base(1, "Another one", "APIDown", "api-kill")}}
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, first, evidence.VerdictFile), "{}")
+	again := func() (page string) {
+		t.Helper()
+		if err := evidence.SaveJSON(filepath.Join(dir, evidence.VerdictFile), run); err != nil {
+			t.Fatal(err)
+		}
+		if err := report.Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		return read(t, dir, report.HTMLFile)
+	}
+	page := again()
+	_, scene, _ := strings.Cut(page, `id="s1"`)
+	scene, _, _ = strings.Cut(scene, "</header>")
+	mustContain(t, scene, "<b>held again</b>: "+why, `<a href="./`+first+`/">`+first+`</a>`)
+	if n := strings.Count(page, "held again"); n != 2 {
+		t.Errorf("held again stands %d times on the page, want the index and the scenario of one of two", n)
+	}
+	const line = "held again: " + why + " (" + first + ")"
+	mustContain(t, read(t, dir, report.SummaryFile), "- ❔ **A worker is killed** "+line)
+	mustContain(t, readJUnit(t, dir).Suites[0].Cases[0].Out, "\n"+line+"\nin force")
+	var out bytes.Buffer
+	report.Terminal(&out, run)
+	mustContain(t, out.String(), line+"\n")
+
+	for _, nowhere := range []string{"disturbed/gone", "../" + filepath.Base(dir) + "/" + first, "javascript:alert(1)"} {
+		run.Scenarios[0].FirstEvidence = nowhere
+		page := again()
+		mustContain(t, page, nowhere+", which is not there any more")
+		if strings.Contains(page, `href="./disturbed`) || strings.Contains(page, `href="javascript`) {
+			t.Errorf("%s has a link", nowhere)
+		}
+	}
+}
+
 func TestSummary(t *testing.T) {
 	md := read(t, sample(t), report.SummaryFile)
 	mustContain(t, md, "## ❌ seatrial: fail", "6 scenarios: 3 passed, 1 failed, 2 inconclusive", "**3 lost**, **1 done more than once**",

@@ -23,6 +23,7 @@ func summary(w io.Writer, run *evidence.Run) error {
 		fmt.Fprintf(&b, "**Not run**: %s\n\n", plain(strings.Join(run.NotRun, "; ")))
 	}
 	summaryTable(&b, run)
+	summaryAgain(&b, run)
 	summaryMatrix(&b, run)
 	summaryMitigations(&b, run)
 	summaryTrouble(&b, run)
@@ -49,6 +50,16 @@ func summaryTable(b *strings.Builder, run *evidence.Run) {
 		fmt.Fprintf(b, "| %s %s | %s | %s | %s | %s / %s | %s | %d | %d | %s | %s |\n",
 			marks[s.Status], s.Status, plain(s.Name), plain(s.InForce), plain(s.Residue), rate(s.AchievedRate), rate(s.AskedRate),
 			num(s.Accepted), s.Lost, s.Duplicated, back, plain(alertWords(s)))
+	}
+	b.WriteString("\n")
+}
+
+// summaryAgain lists the scenarios that were held twice, those that passed as well.
+func summaryAgain(b *strings.Builder, run *evidence.Run) {
+	for i := range run.Scenarios {
+		if again := heldAgain(&run.Scenarios[i]); again != "" {
+			fmt.Fprintf(b, "- %s **%s** %s\n", marks[verdict.Inconclusive], plain(run.Scenarios[i].Name), plain(again))
+		}
 	}
 	b.WriteString("\n")
 }

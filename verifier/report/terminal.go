@@ -30,8 +30,8 @@ func Terminal(w io.Writer, run *evidence.Run) {
 		if s.Status != verdict.Pass {
 			fmt.Fprintf(&b, "  %s  %s\n", strings.Repeat(" ", widths[0]), oneLine(s.Reason))
 		}
-		if s.HeldAgain != "" {
-			fmt.Fprintf(&b, "  %s  held again: %s\n", strings.Repeat(" ", widths[0]), oneLine(s.HeldAgain))
+		if again := heldAgain(s); again != "" {
+			fmt.Fprintf(&b, "  %s  %s\n", strings.Repeat(" ", widths[0]), oneLine(again))
 		}
 	}
 	if n := len(run.NotRun); n > 0 {

@@ -135,6 +135,19 @@ func plural(n int, noun string) string {
 	return num(n) + " " + noun + "s"
 }
 
+// heldAgain says why a scenario was held once more and where its first Evidence is; ""
+// where it was not.
+func heldAgain(s *evidence.Scenario) string {
+	if s.HeldAgain == "" {
+		return ""
+	}
+	text := "held again: " + s.HeldAgain
+	if s.FirstEvidence != "" {
+		text += " (" + s.FirstEvidence + ")"
+	}
+	return text
+}
+
 // tally counts scenarios by status and tasks by what became of them.
 type tally struct {
 	Pass, Fail, Inconclusive                 int

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"seatrial/verifier/evidence"
@@ -54,32 +55,61 @@ func (r *run) diagnosed() (from, to time.Time, err error) {
 	return from, to, nil
 }
 
-// diagnosis asks one runbook's steps.
+// diagnosis asks one runbook's steps and, where its alert is expected, those of its
+// causes.
 func (r *run) diagnosis(ctx context.Context, b evidence.RunbookPlan, from, to time.Time) (evidence.SeenDiagnosis, error) {
-	seconds := int(to.Sub(from)/time.Second) + 1
-	held := make([]int, seconds) // steps that hold, by second
-	for _, s := range b.Steps {
+	held, err := r.stepsHold(ctx, b.Steps, from, to)
+	if err != nil {
+		return evidence.SeenDiagnosis{}, fmt.Errorf("diagnosis of %s: %w", b.Name, err)
+	}
+	seen := evidence.SeenDiagnosis{Runbook: b.Name, Asked: len(held), True: moments(from, held)}
+	if slices.Contains(r.Plan.AlertNames(), b.Name) {
+		for _, c := range b.Causes {
+			seen.Causes = append(seen.Causes, r.cause(ctx, c, held, from, to))
+		}
+	}
+	return seen, nil
+}
+
+// cause asks a cause's steps; it holds in those seconds only in which the diagnosis does.
+func (r *run) cause(ctx context.Context, c evidence.CausePlan, diagnosis []bool, from, to time.Time) evidence.SeenCause {
+	held, err := r.stepsHold(ctx, c.Steps, from, to)
+	if err != nil {
+		return evidence.SeenCause{Name: c.Name, Reason: fmt.Sprintf("cause %q: %v", c.Name, err)}
+	}
+	for i := range held {
+		held[i] = held[i] && diagnosis[i]
+	}
+	return evidence.SeenCause{Name: c.Name, True: moments(from, held)}
+}
+
+// stepsHold says, for each second of a span, whether all steps hold.
+func (r *run) stepsHold(ctx context.Context, steps []evidence.StepPlan, from, to time.Time) ([]bool, error) {
+	held := slices.Repeat([]bool{true}, int(to.Sub(from)/time.Second)+1)
+	for _, s := range steps {
 		points, err := r.Metrics.Range(ctx, s.Holds, from, to)
 		if err != nil {
-			return evidence.SeenDiagnosis{}, fmt.Errorf("diagnosis of %s: %w", b.Name, err)
+			return nil, err
 		}
-		has := make([]bool, seconds)
+		has := make([]bool, len(held))
 		for _, p := range points {
-			if i := int(math.Round(p[0])) - int(from.Unix()); i >= 0 && i < seconds {
+			if i := int(math.Round(p[0])) - int(from.Unix()); i >= 0 && i < len(has) {
 				has[i] = true
 			}
 		}
 		for i := range held {
-			if has[i] != s.Empty {
-				held[i]++
-			}
+			held[i] = held[i] && has[i] != s.Empty
 		}
 	}
-	seen := evidence.SeenDiagnosis{Runbook: b.Name, Asked: seconds}
-	for i, n := range held {
-		if n == len(b.Steps) {
-			seen.True = append(seen.True, from.Unix()+int64(i))
+	return held, nil
+}
+
+// moments are the seconds of a span in which something held.
+func moments(from time.Time, held []bool) (all []int64) {
+	for i, h := range held {
+		if h {
+			all = append(all, from.Unix()+int64(i))
 		}
 	}
-	return seen, nil
+	return all
 }

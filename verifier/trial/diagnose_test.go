@@ -53,6 +53,42 @@ func TestADiagnosisIsTrueWhileAllItsStepsHold(t *testing.T) {
 	}
 }
 
+func TestCausesAreAskedOfExpectedAlertsOnly(t *testing.T) {
+	begin := time.Unix(100, 0)
+	metrics := remembered{"diagnosis": {102, 103, 104, 105}, "cause": {101, 102, 103}, "and": {103, 104}}
+	step := func(holds string) evidence.StepPlan { return evidence.StepPlan{Holds: holds} }
+	book := evidence.RunbookPlan{Name: "Expected", Steps: []evidence.StepPlan{step("diagnosis")}, Causes: []evidence.CausePlan{
+		{Name: "one step", Steps: []evidence.StepPlan{step("cause")}},
+		{Name: "two steps", Steps: []evidence.StepPlan{step("cause"), step("and")}},
+		{Name: "renamed", Steps: []evidence.StepPlan{step("gone")}},
+		{Name: "absent", Steps: []evidence.StepPlan{{Holds: "cause", Empty: true}}},
+	}}
+	other := book
+	other.Name = "Other"
+	r := &run{Trial: &Trial{Metrics: metrics}, rec: &evidence.Record{
+		Windows: []evidence.Window{{Name: "fault", Start: begin, End: begin.Add(5 * time.Second)}},
+		Proofs:  []evidence.Proof{{InForceAt: &begin}},
+	}, faults: []*life{{}}}
+	r.Plan.Runbooks = []evidence.RunbookPlan{book, other}
+	r.Plan.Alerts = []evidence.AlertPlan{{Name: "Expected"}}
+	r.diagnose(t.Context())
+	seen := r.rec.Diagnoses[0]
+	if seen.Reason != "" || seen.Asked != 5 || len(seen.Causes) != 4 {
+		t.Fatalf("%+v", seen)
+	}
+	for i, want := range [][]int64{{102, 103}, {103}, nil, {104, 105}} {
+		if got := seen.Causes[i]; got.Name != book.Causes[i].Name || !slices.Equal(got.True, want) {
+			t.Errorf("%+v, want true at %v: while the diagnosis holds and all of its own steps", got, want)
+		}
+	}
+	if why := seen.Causes[2].Reason; !strings.Contains(why, `cause "renamed": no such metric`) {
+		t.Errorf("one that could not be asked says %q", why)
+	}
+	if got := r.rec.Diagnoses[1]; got.Causes != nil || len(got.True) != 4 {
+		t.Errorf("the runbook of an alert that is not expected: %+v", got)
+	}
+}
+
 func TestWhenDiagnosesAreAsked(t *testing.T) {
 	second := func(n float64) time.Time { return time.UnixMilli(int64(n * 1000)) }
 	window := func(name string, from, to float64) evidence.Window {

@@ -55,6 +55,7 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	alert.Promises(s.Alerts, plan.Runbooks, alert.Moments{InForce: inForceAt(&rec), Removed: rec.RemovedAt, Watched: rec.Stopped})
 	s.Diagnoses = confusion.Judge(plan.Runbooks, plan.AlertNames(), rec.Diagnoses, s.InForce == "confirmed" || s.InForce == "none")
 	s.Mitigation = judgeMitigation(plan.Mitigation, &rec)
+	confusion.Causes(s.Diagnoses, plan.Runbooks, plan.Experiments, rec.Diagnoses)
 	s.Seconds = splits(&plan, &rec, s.Alerts, l.deviatedAt)
 	conclude(&s.Scenario, &rec)
 	s.Late = l.late.Seconds()
@@ -71,8 +72,8 @@ func scenario(plan *evidence.Plan, rec *evidence.Record, dir evidence.Dir) *judg
 		Experiments: plan.Experiments, Started: rec.Started, Evidence: dir.InRun(),
 		AskedRate: rec.AskedRate, AchievedRate: rec.AchievedRate, Unable: rec.Unable,
 		InForce: inForce(plan, rec), Residue: rec.Residue,
-		HeldAgain: plan.HeldAgain,
-		Windows:   rec.Windows, Markers: markers(rec), Proofs: rec.Proofs, Victims: rec.Victims,
+		HeldAgain: plan.HeldAgain, FirstEvidence: plan.FirstEvidence,
+		Windows: rec.Windows, Markers: markers(rec), Proofs: rec.Proofs, Victims: rec.Victims,
 	}}
 }
 

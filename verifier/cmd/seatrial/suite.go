@@ -114,12 +114,25 @@ func promises(set runbook.Set) (plans []evidence.RunbookPlan) {
 			Name: name, AlsoTrue: b.AlsoTrue, AlsoPages: b.AlsoPages,
 			DetectWithin: evidence.Duration(b.DetectWithin), RecoverWithin: evidence.Duration(b.RecoverWithin),
 		}
-		for _, s := range b.Diagnosis {
-			if e := s.Expectation; e != nil {
-				plan.Steps = append(plan.Steps, evidence.StepPlan{Query: s.Query, Expect: e.String(), Holds: e.Holds(s.Query), Empty: e.Empty})
-			}
-		}
+		plan.Steps, plan.Causes = deciding(b.Plan()), causes(b)
 		plans = append(plans, plan)
+	}
+	return plans
+}
+
+// causes are those of a runbook that a step tells apart.
+func causes(b *runbook.Runbook) (plans []evidence.CausePlan) {
+	for _, c := range b.Causes {
+		if steps := deciding(c.Plan()); len(steps) > 0 {
+			plans = append(plans, evidence.CausePlan{Name: c.Name, Injected: c.Injected, Steps: steps})
+		}
+	}
+	return plans
+}
+
+func deciding(steps []runbook.PlanStep) (plans []evidence.StepPlan) {
+	for _, s := range steps {
+		plans = append(plans, evidence.StepPlan(s))
 	}
 	return plans
 }
@@ -190,7 +203,7 @@ func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenari
 		if moveErr != nil {
 			return nil, moveErr
 		}
-		p.HeldAgain = fmt.Sprintf("%s (%s)", result.Reason, aside)
+		p.HeldAgain, p.FirstEvidence = result.Reason, aside
 		t, result, err = s.hold(ctx, p)
 	}
 	if err != nil {
