@@ -87,9 +87,9 @@ cluster-suite: cluster-install ## run every scenario on the cluster; those that 
 	PATH=$(DEPS)/cluster/bin:$$PATH bin/seatrial run --target kubernetes --kubeconfig $(KUBECONFIG_CLUSTER) --allow-unable --report reports/cluster
 
 .PHONY: cluster-proofs
-cluster-proofs: cluster-install ## prove policies, admission, budgets, autoscaling, rollouts and the janitor on the cluster
+cluster-proofs: cluster-install ## prove policies, admission, budgets, autoscaling, rollouts with their runbooks, and the janitor on the cluster
 	@mkdir -p reports/cluster
-	@cd deploy/cluster && SEATRIAL_KUBECONFIG=$(KUBECONFIG_CLUSTER) $(GO_TEST) -timeout=30m -json ./proof 2>&1 | \
+	@cd deploy/cluster && PATH="$(DEPS)/cluster/bin:$$PATH" SEATRIAL_KUBECONFIG=$(KUBECONFIG_CLUSTER) $(GO_TEST) -timeout=30m -json ./proof 2>&1 | \
 		tee ../../reports/cluster/proofs.json | awk -f ../../.ci/gotest.awk
 
 .PHONY: cluster-unit

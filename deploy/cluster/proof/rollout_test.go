@@ -55,47 +55,101 @@ func TestRollout(t *testing.T) {
 	c.keep(t, "rollout", all, "# Rollouts under load\n\n"+usersTable(all))
 }
 
-// TestBadRollout rolls out two versions of the API that cannot work, under load: one without an
-// image and one that is never ready. Each gets stuck and says so, users notice nothing,
-// and it is rolled back.
+// TestBadRollout rolls out two releases of the API that cannot work, under load: one without an image and one that
+// is never ready. Each gets stuck, users notice nothing, and RolloutStuck rings with a runbook whose diagnosis is true
+// and whose way back, executed as it stands there, is one.
 func TestBadRollout(t *testing.T) {
 	c := connect(t)
 	var all []users
-	for _, tt := range []struct {
-		name   string
-		change func(*core.PodSpec)
-	}{
-		{"missing-image", func(s *core.PodSpec) { s.Containers[0].Image += "-that-is-not-there" }},
-		{"never-ready", func(s *core.PodSpec) { s.Containers[0].ReadinessProbe.HTTPGet.Path = "/no-such-path" }},
+	var answers []answer
+	for _, tt := range []struct{ name, setting, differs string }{
+		{"missing-image", "api.image.tag=that-is-not-there", "that-is-not-there"},
+		{"never-ready", "api.settings.nats_urls={nats://nats-0.nats:4223}", "nats-0.nats:4223"},
 	} {
-		good := c.deployment(t, "api")
-		c.safeguard(t, good)
-		l := c.startLoad(t, "bad-rollout", steady(100))
-		begun := time.Now()
-		c.change(t, "api", func(d *apps.Deployment) {
-			d.Spec.ProgressDeadlineSeconds = ptr(int32(15))
-			tt.change(&d.Spec.Template.Spec)
-		})
-		u := users{What: "bad rollout of api: " + tt.name}
-		c.eventually(t, 90*time.Second, "the bad rollout is stuck and says so", func(ctx context.Context) error {
-			var err error
-			u.Status, err = stuck(c.api.AppsV1().Deployments(namespace).Get(ctx, "api", meta.GetOptions{}))
-			return err
-		})
-		if n := c.served(t); n < int(*good.Spec.Replicas) {
-			t.Errorf("%s: only %d of %d good pods serve", tt.name, n, *good.Spec.Replicas)
-		}
-		c.undo(t, good)
-		c.awaitWhole(t)
-		u.Seconds = time.Since(begun).Seconds()
-		time.Sleep(5 * time.Second)
-		u.saw(t, l.judge(t, "bad-rollout-"+tt.name))
-		all = append(all, u)
-		if now := c.deployment(t, "api"); !same(now.Spec.Template, good.Spec.Template) {
-			t.Errorf("%s: the pods' template is not what it was", tt.name)
-		}
+		u, a := c.badRollout(t, tt.name, tt.setting, tt.differs)
+		all, answers = append(all, u), append(answers, a)
 	}
-	c.keep(t, "bad-rollout", all, "# Bad rollouts under load\n\n"+usersTable(all))
+	c.keep(t, "bad-rollout", map[string]any{"users": all, "answers": answers},
+		"# Bad rollouts under load\n\n"+usersTable(all)+"\nSince the bad release was rolled out, and since its rollback began:\n\n"+answersTable(answers))
+}
+
+// badRollout rolls out a release with a setting that keeps it from ever being ready, and has it rolled back as the
+// runbook tells, which must find what differs.
+func (c *cluster) badRollout(t *testing.T, name, setting, differs string) (users, answer) {
+	t.Helper()
+	good := c.deployment(t, "api")
+	on := c.onCall(t, "RolloutStuck")
+	l := c.startLoad(t, "bad-rollout", steady(100))
+	begun := time.Now()
+	c.release(t, setting)
+	c.change(t, "api", func(d *apps.Deployment) { d.Spec.ProgressDeadlineSeconds = ptr(int32(15)) }) // the rollback gives it back
+	u := users{What: "bad rollout of api: " + name}
+	c.eventually(t, 90*time.Second, "the bad rollout is stuck and says so", func(ctx context.Context) error {
+		var err error
+		u.Status, err = stuck(c.api.AppsV1().Deployments(namespace).Get(ctx, "api", meta.GetOptions{}))
+		return err
+	})
+	on.awaitAlert(t, c, "RolloutStuck", begun)
+	if n := c.served(t); n < int(*good.Spec.Replicas) {
+		t.Errorf("%s: only %d of %d good pods serve", name, n, *good.Spec.Replicas)
+	}
+	removed := time.Now()
+	on.rollBack(t, differs)
+	c.awaitWhole(t)
+	u.Seconds = time.Since(begun).Seconds()
+	a := on.awaitEnd(t, c, "RolloutStuck", begun, removed)
+	u.saw(t, l.judge(t, "bad-rollout-"+name))
+	if now := c.deployment(t, "api"); !same(now.Spec.Template, good.Spec.Template) || *now.Spec.ProgressDeadlineSeconds != *good.Spec.ProgressDeadlineSeconds {
+		t.Errorf("%s: the Deployment is not what it was", name)
+	}
+	return u, a
+}
+
+// TestBadRelease rolls out a release of the API that becomes ready and answers badly: a CPU limit that stops it for
+// some tenths of a second whenever it has more to do than a request, and a deadline for storing tasks that is shorter
+// than that. ReleaseBad pages while old pods still serve, its runbook's diagnosis is true, and what it tells to do
+// serves users again. Requests that were answered with an error may or may not be done; none that was accepted is lost.
+func TestBadRelease(t *testing.T) {
+	c := connect(t)
+	good := c.deployment(t, "api")
+	on := c.onCall(t, "ReleaseBad")
+	l := c.startLoad(t, "bad-release", steady(100))
+	time.Sleep(5 * time.Second)
+	begun := time.Now()
+	c.release(t, "api.settings.publish_deadline=100ms", "api.resources.limits.cpu=30m")
+	c.eventually(t, time.Minute, "one of two pods is replaced", func(ctx context.Context) error {
+		d, err := c.api.AppsV1().Deployments(namespace).Get(ctx, "api", meta.GetOptions{})
+		if err == nil && d.Status.UpdatedReplicas < *d.Spec.Replicas {
+			err = fmt.Errorf("there are %d pods of the new release", d.Status.UpdatedReplicas)
+		}
+		return err
+	})
+	inForce := time.Now()
+	// From here on the rollout takes its time, so that an old pod is there to compare with however slow the machine is.
+	c.change(t, "api", func(d *apps.Deployment) { d.Spec.MinReadySeconds = 90 })
+	on.awaitAlert(t, c, "ReleaseBad", inForce)
+	removed := time.Now()
+	on.rollBack(t, "SEATRIAL_PUBLISH_DEADLINE")
+	c.awaitWhole(t)
+	a := on.awaitEnd(t, c, "ReleaseBad", inForce, removed)
+	c.eventually(t, 30*time.Second, "users are served again", func(ctx context.Context) error {
+		vector, err := on.metrics.Vector(ctx, "seatrial:task_errors:ratio15s < 0.001", time.Now())
+		if err == nil && len(vector) == 0 {
+			err = errors.New("seatrial:task_errors:ratio15s is not below 0.001")
+		}
+		return err
+	})
+	u := users{What: "bad release of api", Seconds: time.Since(begun).Seconds(), Status: "rolled back by its runbook"}
+	s := l.judge(t, "bad-release")
+	u.note(s)
+	if s.Status != verdict.Pass || u.Lost > 0 || u.Refused+u.Unknown == 0 {
+		t.Errorf("%s: %s: %s; %d lost, %d requests failed", u.What, s.Status, s.Reason, u.Lost, u.Refused+u.Unknown)
+	}
+	if now := c.deployment(t, "api"); !same(now.Spec.Template, good.Spec.Template) || now.Spec.MinReadySeconds != good.Spec.MinReadySeconds || now.Spec.Paused {
+		t.Error("the Deployment is not what it was")
+	}
+	c.keep(t, "bad-release", map[string]any{"users": []users{u}, "answers": []answer{a}},
+		"# A bad release under load\n\n"+usersTable([]users{u})+"\nSince one of two pods was replaced, and since the rollback began:\n\n"+answersTable([]answer{a}))
 }
 
 // onlyNew says whether pods are left that are on their way out: their last requests
@@ -111,7 +165,7 @@ func (c *cluster) onlyNew(ctx context.Context, d *apps.Deployment) error {
 // saw judges what users saw: nothing at all.
 func (u *users) saw(t *testing.T, s *evidence.Scenario) {
 	t.Helper()
-	u.Rate, u.Accepted, u.Refused, u.Unknown, u.Lost, u.Duplicated = s.AchievedRate, s.Accepted, s.Refused, s.Unknown, s.Lost, s.Duplicated
+	u.note(s)
 	if s.Status != verdict.Pass {
 		t.Errorf("%s: %s: %s", u.What, s.Status, s.Reason)
 	}
@@ -121,6 +175,10 @@ func (u *users) saw(t *testing.T, s *evidence.Scenario) {
 	if u.Rate < 95 {
 		t.Errorf("%s: only %.1f of 100 requests/s were sent", u.What, u.Rate)
 	}
+}
+
+func (u *users) note(s *evidence.Scenario) {
+	u.Rate, u.Accepted, u.Refused, u.Unknown, u.Lost, u.Duplicated = s.AchievedRate, s.Accepted, s.Refused, s.Unknown, s.Lost, s.Duplicated
 }
 
 func usersTable(all []users) string {
@@ -169,39 +227,6 @@ func (c *cluster) rewrite(ctx context.Context, name string, do func(*apps.Deploy
 		_, err = deployments.Update(ctx, d, meta.UpdateOptions{})
 		return err
 	})
-}
-
-// safeguard puts a Deployment back at the end of the test, whatever became of it.
-func (c *cluster) safeguard(t *testing.T, good *apps.Deployment) {
-	t.Helper()
-	cleanup(t, "put Deployment "+good.Name+" back", func(ctx context.Context) error {
-		return c.rewrite(ctx, good.Name, func(d *apps.Deployment) {
-			d.Spec.Template, d.Spec.ProgressDeadlineSeconds = good.Spec.Template, good.Spec.ProgressDeadlineSeconds
-		})
-	})
-}
-
-// undo rolls back to the ReplicaSet before this one, as `kubectl rollout undo` does, and
-// gives the deadline back.
-func (c *cluster) undo(t *testing.T, good *apps.Deployment) {
-	t.Helper()
-	sets, err := c.api.AppsV1().ReplicaSets(namespace).List(t.Context(), meta.ListOptions{LabelSelector: "app=" + good.Name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := good.Annotations["deployment.kubernetes.io/revision"]
-	for _, s := range sets.Items {
-		if s.Annotations["deployment.kubernetes.io/revision"] != want {
-			continue
-		}
-		template := *s.Spec.Template.DeepCopy()
-		delete(template.Labels, apps.DefaultDeploymentUniqueLabelKey)
-		c.change(t, good.Name, func(d *apps.Deployment) {
-			d.Spec.Template, d.Spec.ProgressDeadlineSeconds = template, good.Spec.ProgressDeadlineSeconds
-		})
-		return
-	}
-	t.Fatalf("there is no ReplicaSet of revision %s to go back to", want)
 }
 
 // stuck returns the condition that says that a rollout does not get on.
