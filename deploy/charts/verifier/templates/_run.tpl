@@ -91,6 +91,8 @@ template:
           {{- end }}
           - --prometheus={{ .Values.prometheus }}
           - --alertmanager={{ .Values.alertmanager }}
+          # Its image has no kubectl, which runbooks' commands are for.
+          - --no-mitigation
           - --seed={{ int64 .Values.suite.seed }}
           {{- with .Values.suite.tags }}
           - {{ printf "--tags=%s" . | quote }}
