@@ -17,7 +17,7 @@ import (
 
 // shell carries out runbooks' commands on this machine, as a reader would who pastes them.
 type shell struct {
-	dir   string   // where
+	dir   string   // where, "" where this process is
 	env   []string // KEY=value, in addition to this process's
 	needs []string // programs that must be there
 	not   string   // why it cannot be done here, "" if it can
@@ -93,7 +93,8 @@ func (f *kubeFlags) kubectlShell() (*shell, func(), error) {
 		remove()
 		return nil, nil, fmt.Errorf("write kubectl: %w", err)
 	}
-	s.dir, s.env = dir, []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
+	// It starts where this program did: a kubeconfig may be named relative to that.
+	s.env = []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
 	return s, remove, nil
 }
 

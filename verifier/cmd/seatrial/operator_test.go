@@ -65,15 +65,17 @@ func TestKubectlOfAShell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := s.Do(t.Context(), "echo 'get pods' | xargs -r kubectl -n seatrial")
-	for _, want := range []string{"<--kubeconfig>\n<a b's.yaml>", "<--context>\n<staging>", "<-n>\n<seatrial>\n<get>\n<pods>"} {
+	out, err := s.Do(t.Context(), "echo 'get pods' | xargs -r kubectl -n seatrial; pwd; command -v kubectl")
+	here, _ := os.Getwd() // a kubeconfig may be named relative to it
+	for _, want := range []string{"<--kubeconfig>\n<a b's.yaml>", "<--context>\n<staging>", "<-n>\n<seatrial>\n<get>\n<pods>", "\n" + here + "\n"} {
 		if err != nil || !strings.Contains(out, want) {
 			t.Errorf("%q without %q (%v)", out, want, err)
 		}
 	}
 	remove()
-	if _, err := os.Stat(s.dir); err == nil {
-		t.Errorf("%s is left", s.dir)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if _, err := os.Stat(lines[len(lines)-1]); !strings.HasPrefix(lines[len(lines)-1], os.TempDir()) || err == nil {
+		t.Errorf("%s is left", lines[len(lines)-1])
 	}
 	f.namespace = "other"
 	if s, remove, err = f.kubectlShell(); err != nil || s.Able(t.Context()) == nil {
