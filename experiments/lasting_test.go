@@ -47,8 +47,8 @@ func TestLastingIsInTheObjectToo(t *testing.T) {
 	if got := longer.Object.(*v1alpha1.PodChaos).Spec.Duration; got == nil || *got != "1m30s" {
 		t.Errorf("spec.duration is %v, want 1m30s", got)
 	}
-	if got := e.Object.(*v1alpha1.PodChaos).Spec.Duration; got == nil || *got != "12s" {
-		t.Errorf("the original's spec.duration is %v now", got)
+	if got := e.Object.(*v1alpha1.PodChaos).Spec.Duration; got == nil || *got != "20s" {
+		t.Errorf("the original's spec.duration is %v now", *got)
 	}
 }
 

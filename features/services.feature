@@ -73,6 +73,24 @@ Feature: The services fail
     And every accepted task is done within 30 seconds after recovery
     And no residue is left
 
+  @runbook:TaskFreshnessLow @worker
+  Scenario: All workers were down, and tasks are done late
+    Given a steady load of 300 tasks per second
+    And a fault window of 35 seconds
+    When the experiment "worker-down" is injected
+    Then the fault is in force within 10 seconds
+    And the alert "WorkerDown" fires within 15 seconds
+    And the alert "TaskFreshnessLow" fires within 45 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And in the fault window at least 99% of the requests are accepted
+    And the system recovers within 45 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 15 seconds after recovery
+    And no residue is left
+
   @runbook:TrafficAbsent @api @network @partition
   Scenario: Users are cut off from the APIs
     Given a steady load of 300 tasks per second

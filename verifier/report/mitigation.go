@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"seatrial/verifier/evidence"
@@ -43,20 +44,22 @@ func (r *mitigationRow) With() string {
 
 // mitigationLine tells of all of them in one line.
 func mitigationLine(rows []mitigationRow) string {
-	var restored int
-	least, most := -1.0, -1.0
+	var after []float64
+	open := 0
 	for i := range rows {
-		if m := rows[i].Mitigation; m.Status == verdict.Pass {
-			restored++
-			if least < 0 || m.Restored < least {
-				least = m.Restored
-			}
-			most = max(most, m.Restored)
+		switch m := rows[i].Mitigation; m.Status {
+		case verdict.Pass:
+			after = append(after, m.Restored)
+		case verdict.Inconclusive:
+			open++
 		}
 	}
-	line := fmt.Sprintf("mitigations: %d of %d restored the service while the fault went on", restored, len(rows))
-	if restored > 0 {
-		line += fmt.Sprintf(", after %s to %s; doing nothing had not", secs(least), secs(most))
+	line := fmt.Sprintf("mitigations: %d of %d restored the service while the fault went on", len(after), len(rows)-open)
+	if len(after) > 0 {
+		line += fmt.Sprintf(", after %s to %s; doing nothing had not", secs(slices.Min(after)), secs(slices.Max(after)))
+	}
+	if open > 0 {
+		line += fmt.Sprintf("; %d not measured", open)
 	}
 	return line
 }
