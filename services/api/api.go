@@ -56,8 +56,8 @@ type Config struct {
 // Problems implements config.Problems.
 func (c Config) Problems() []string {
 	var out []string
-	if c.Deadline < 100*time.Millisecond || c.Deadline > 30*time.Second {
-		out = append(out, fmt.Sprintf("SEATRIAL_PUBLISH_DEADLINE: want 100ms to 30s, got %s", c.Deadline))
+	if c.Deadline < time.Millisecond || c.Deadline > 30*time.Second {
+		out = append(out, fmt.Sprintf("SEATRIAL_PUBLISH_DEADLINE: want 1ms to 30s, got %s", c.Deadline))
 	}
 	if c.DrainDelay < 0 {
 		out = append(out, fmt.Sprintf("SEATRIAL_DRAIN_DELAY: want 0s or more, got %s", c.DrainDelay))
