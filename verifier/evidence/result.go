@@ -31,8 +31,8 @@ type Scenario struct {
 	Status      verdict.Status `json:"status"`
 	Reason      string         `json:"reason"`
 	Unable      bool           `json:"unable,omitempty"` // inconclusive because this testbed cannot inject the fault
-	// Disturbed says that it failed only in what it was too slow for, and that its machine
-	// stood still meanwhile: that proves nothing. HeldAgain says it of the time before,
+	// Disturbed says that it failed only in what it was too slow for, or proved nothing, and
+	// that its machine stood still meanwhile. HeldAgain says it of the time before,
 	// whose Evidence is in FirstEvidence.
 	Disturbed     bool      `json:"disturbed,omitempty"`
 	HeldAgain     string    `json:"held_again,omitempty"`

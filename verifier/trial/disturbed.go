@@ -14,11 +14,12 @@ import (
 const tooLate = time.Second
 
 // disturb takes a failure back when the machine stood still meanwhile: what was too slow
-// then proves nothing about the system. A promise about tasks that was broken stays
+// then proves nothing about the system. What has proven nothing for that reason, or may
+// have, is disturbed too, unless the testbed cannot inject the fault at all. A promise about tasks that was broken stays
 // broken, for no machine is so slow that a task is lost or done twice.
 func disturb(s *evidence.Scenario, at time.Time) {
 	late := time.Duration(s.Late * float64(time.Second))
-	if s.Status != verdict.Fail || late < tooLate || brokePromise(s) {
+	if s.Status == verdict.Pass || late < tooLate || s.Unable || brokePromise(s) {
 		return
 	}
 	s.Status, s.Disturbed = verdict.Inconclusive, true

@@ -27,7 +27,8 @@ func TestWhatAMachineThatStoodStillExcuses(t *testing.T) {
 		"a lost task":                         {verdict.Fail, 6.2, broken(evidence.ExactlyOnce), verdict.Fail, false},
 		"a refused task that was done":        {verdict.Fail, 6.2, broken(evidence.RefusedNeverDone), verdict.Fail, false},
 		"a pass against all odds":             {verdict.Pass, 6.2, nil, verdict.Pass, false},
-		"open anyway":                         {verdict.Inconclusive, 6.2, nil, verdict.Inconclusive, false},
+		"open on one that stood still":        {verdict.Inconclusive, 6.2, nil, verdict.Inconclusive, true},
+		"open on a machine that kept up":      {verdict.Inconclusive, 0.9, nil, verdict.Inconclusive, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := evidence.Scenario{Status: c.status, Late: c.late, Guarantees: c.guarantees, Reason: "an alert paged"}
@@ -39,6 +40,13 @@ func TestWhatAMachineThatStoodStillExcuses(t *testing.T) {
 				t.Errorf("the reason is %q", s.Reason)
 			}
 		})
+	}
+}
+
+func TestAFaultThatCannotBeInjectedIsNotTheMachines(t *testing.T) {
+	s := evidence.Scenario{Status: verdict.Inconclusive, Late: 6.2, Unable: true, Reason: "no netem"}
+	if disturb(&s, time.Now()); s.Disturbed || s.Reason != "no netem" {
+		t.Errorf("disturbed %v: %s", s.Disturbed, s.Reason)
 	}
 }
 

@@ -195,7 +195,8 @@ type session struct {
 // because their machine stood still, and were held again.
 const disturbedDir = "disturbed"
 
-// trial runs one plan's trial; once more when its machine stood still.
+// trial runs one plan's trial; once more when its machine stood still, as soon as this one
+// keeps up.
 func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenario, error) {
 	t, result, err := s.hold(ctx, p)
 	if err == nil && result.Disturbed && ctx.Err() == nil {
@@ -204,6 +205,7 @@ func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenari
 			return nil, moveErr
 		}
 		p.HeldAgain, p.FirstEvidence = result.Reason, aside
+		settle(ctx, nap)
 		t, result, err = s.hold(ctx, p)
 	}
 	if err != nil {
