@@ -14,7 +14,7 @@ import (
 // runs always.
 func (r *run) closeLoad(parent context.Context) error {
 	r.show("drain", time.Time{})
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), drainWithin+2*saveWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), drainWithin+missingWithin+2*saveWithin)
 	defer cancel()
 	var errs []error
 	if err := r.Load.Stop(ctx); err != nil {
@@ -29,7 +29,7 @@ func (r *run) closeLoad(parent context.Context) error {
 	if err := r.Load.Save(ctx, r.Dir); err != nil {
 		errs = append(errs, unfit("save the History: %w", err))
 	}
-	r.saveHeld(ctx)
+	r.saveHeld(ctx, parent.Err() != nil)
 	for _, w := range []string{"fault", "recovery"} {
 		r.measure(ctx, w)
 	}
@@ -70,20 +70,38 @@ func (r *run) drain(ctx context.Context, hurry bool) error {
 	return nil
 }
 
-// saveHeld writes what the system holds; that it could not is for the judge to weigh.
-func (r *run) saveHeld(ctx context.Context) {
-	err := func() error {
-		header, err := historyHeader(r.Dir)
-		if err != nil {
-			return err
-		}
-		f, err := os.Create(r.Dir.Path(evidence.HeldFile))
-		if err != nil {
-			return err
-		}
-		return errors.Join(r.System.Held(ctx, header.Prefix+"-", f), f.Close())
-	}()
-	if err != nil {
-		r.rec.Held = fmt.Sprintf("not readable: %v", err)
+// saveHeld writes what the system holds; that it could not is for the judge to weigh. It
+// asks again while accepted tasks are missing, for the queue may say too early that it is
+// empty: its count comes from one server, which may lag behind the majority that
+// accepted them. Interrupted, it asks once.
+func (r *run) saveHeld(ctx context.Context, hurry bool) {
+	limit := missingWithin
+	if hurry {
+		limit = 0
 	}
+	var fetched error
+	_ = until(ctx, limit, func() error {
+		if fetched = r.fetchHeld(ctx); fetched != nil {
+			return fetched
+		}
+		if n := readLedger(r.Dir, &r.Plan, r.rec).Summary().Lost; n > 0 {
+			return fmt.Errorf("%d accepted tasks are not done", n)
+		}
+		return nil
+	})
+	if fetched != nil {
+		r.rec.Held = fmt.Sprintf("not readable: %v", fetched)
+	}
+}
+
+func (r *run) fetchHeld(ctx context.Context) error {
+	header, err := historyHeader(r.Dir)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(r.Dir.Path(evidence.HeldFile))
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.System.Held(ctx, header.Prefix+"-", f), f.Close())
 }

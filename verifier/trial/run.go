@@ -24,6 +24,7 @@ const (
 	falseWithin    = 10 * time.Second // for what is left of a signature to pass
 	recoverWithin  = 60 * time.Second // for an injector to take a fault back
 	drainWithin    = 90 * time.Second // for the queue to empty after the load
+	missingWithin  = 15 * time.Second // for accepted tasks that an empty queue does not know of and nobody has done
 	saveWithin     = 60 * time.Second // for Evidence to be fetched
 	tick           = 250 * time.Millisecond
 	// scrapes is how long a sample may take to be seen by Prometheus.
@@ -403,7 +404,7 @@ func until(ctx context.Context, limit time.Duration, f func() error) error {
 			return errors.Join(err, ctx.Err())
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%w (waited %v)", err, limit)
+			return fmt.Errorf("%w (waited %v)", err, limit.Round(100*time.Millisecond))
 		}
 		select {
 		case <-ctx.Done():
