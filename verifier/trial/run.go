@@ -19,7 +19,7 @@ import (
 const (
 	healthyWithin  = 60 * time.Second // for the testbed to be whole before a trial
 	achievedWithin = 15 * time.Second // for the load to reach the asked rate
-	quietWithin    = 75 * time.Second // for alerts of an earlier trial to end
+	quietWithin    = 3 * time.Minute  // for alerts of an earlier trial to end, also on a machine that is slow for a while
 	quietFor       = 2 * time.Second  // without an alert
 	falseWithin    = 10 * time.Second // for what is left of a signature to pass
 	recoverWithin  = 60 * time.Second // for an injector to take a fault back
