@@ -39,7 +39,7 @@ func TestGameDay(t *testing.T) {
 	game.await(t, "commands: ack, hint, mitigated, abort", time.Minute)
 	game.enter(t, "ack")
 	game.await(t, "ack: the fault is not in force yet", 30*time.Second)
-	game.await(t, "the crew is at work", 2*time.Minute)
+	game.await(t, "the crew is at work", 5*time.Minute)
 	left.note()
 	game.await(t, "alert WorkerDown (page)", 30*time.Second)
 	game.enter(t, "ack")
@@ -59,7 +59,7 @@ func TestGameDay(t *testing.T) {
 		}
 	}
 	game.enter(t, "mitigated")
-	game.await(t, "it was: Nobody works any more", 2*time.Minute)
+	game.await(t, "it was: Nobody works any more", 5*time.Minute)
 	select {
 	case <-game.ended:
 	case <-time.After(time.Minute):

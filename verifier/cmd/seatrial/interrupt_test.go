@@ -44,7 +44,7 @@ func (r *runProcess) end(t *testing.T) int {
 func TestInterruptInAFault(t *testing.T) {
 	needTestbed(t)
 	run := startRun(t, t.TempDir())
-	run.await(t, "\n  fault ", 2*time.Minute)
+	run.await(t, "\n  fault ", 5*time.Minute)
 	run.traces.note()
 	status, took := run.interrupt(t, syscall.SIGINT)
 	t.Logf("exit status %d after %v", status, took.Round(10*time.Millisecond))
@@ -72,7 +72,7 @@ func TestInterruptInAFault(t *testing.T) {
 func TestTerminatedBeforeTheFault(t *testing.T) {
 	needTestbed(t)
 	run := startRun(t, t.TempDir())
-	run.await(t, "\n  baseline ", 2*time.Minute)
+	run.await(t, "\n  baseline ", 5*time.Minute)
 	run.traces.note()
 	status, took := run.interrupt(t, syscall.SIGTERM)
 	t.Logf("exit status %d after %v", status, took.Round(10*time.Millisecond))

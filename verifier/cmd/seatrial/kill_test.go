@@ -187,7 +187,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 // of it was left.
 func (m moment) strike(t *testing.T, state string) time.Duration {
 	r := startRun(t, state)
-	r.await(t, m.said, 2*time.Minute)
+	r.await(t, m.said, 5*time.Minute)
 	select {
 	case <-time.After(m.after):
 	case <-r.ended:
