@@ -144,6 +144,13 @@ type GuaranteePlan struct {
 	Within Duration `json:"within,omitempty"`
 }
 
+// Stolen is the largest share of this machine's processor time that its own host gave to others
+// within ten seconds, 0 to 1, and when these ended. It is of the machine that held the trial.
+type Stolen struct {
+	Share float64   `json:"share"`
+	At    time.Time `json:"at,omitzero"`
+}
+
 // Record is what a trial saw, apart from the History and what the system
 // holds. It is the trial's record.json; together they suffice to judge again.
 type Record struct {
@@ -168,6 +175,7 @@ type Record struct {
 	// the load, those that were not once left out; nil where that is not known.
 	Restarts map[string]int `json:"restarts"`
 	Residue  string         `json:"residue"` // "none", or what was left
+	Stolen   Stolen         `json:"stolen,omitzero"`
 	InjectAt time.Time      `json:"inject_at,omitzero"`
 	// RemovedAt is when the fault's removal began, HealthyAt when the system
 	// was whole again, SLOAt when users were served as promised again.

@@ -32,7 +32,7 @@ func TestWhatAMachineThatStoodStillExcuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := evidence.Scenario{Status: c.status, Late: c.late, Guarantees: c.guarantees, Reason: "an alert paged"}
-			disturb(&s, time.Date(2026, 1, 1, 7, 21, 42, 0, time.UTC))
+			disturb(&s, time.Date(2026, 1, 1, 7, 21, 42, 0, time.UTC), time.Time{})
 			if s.Status != c.want || s.Disturbed != c.disturbed {
 				t.Errorf("%v, disturbed %v: %s", s.Status, s.Disturbed, s.Reason)
 			}
@@ -43,9 +43,19 @@ func TestWhatAMachineThatStoodStillExcuses(t *testing.T) {
 	}
 }
 
+func TestAStarvedMachineIsNoWitnessEither(t *testing.T) {
+	for share, disturbed := range map[float64]bool{0: false, 0.24: false, 0.25: true, 0.99: true} {
+		s := evidence.Scenario{Status: verdict.Fail, Late: 0.6, Stolen: share, Reason: "an alert paged"}
+		disturb(&s, time.Time{}, time.Date(2026, 1, 1, 7, 21, 42, 0, time.UTC))
+		if s.Disturbed != disturbed || disturbed != strings.Contains(s.Reason, "until 07:21:42 its host gave") {
+			t.Errorf("%v stolen: disturbed %v: %s", share, s.Disturbed, s.Reason)
+		}
+	}
+}
+
 func TestAFaultThatCannotBeInjectedIsNotTheMachines(t *testing.T) {
 	s := evidence.Scenario{Status: verdict.Inconclusive, Late: 6.2, Unable: true, Reason: "no netem"}
-	if disturb(&s, time.Now()); s.Disturbed || s.Reason != "no netem" {
+	if disturb(&s, time.Now(), time.Now()); s.Disturbed || s.Reason != "no netem" {
 		t.Errorf("disturbed %v: %s", s.Disturbed, s.Reason)
 	}
 }

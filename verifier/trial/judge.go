@@ -59,7 +59,8 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	s.Seconds = splits(&plan, &rec, s.Alerts, l.deviatedAt)
 	conclude(&s.Scenario, &rec)
 	s.Late = l.late.Seconds()
-	disturb(&s.Scenario, l.lateAt)
+	s.Stolen = rec.Stolen.Share
+	disturb(&s.Scenario, l.lateAt, rec.Stolen.At)
 	return &s.Scenario, dir.Save(evidence.VerdictFile, &s.Scenario)
 }
 

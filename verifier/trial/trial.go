@@ -117,7 +117,7 @@ type Progress struct {
 }
 
 // Trial is one trial with everything that it needs. All fields are required,
-// except Watch and End.
+// except Watch, End and Processors.
 type Trial struct {
 	Plan        evidence.Plan
 	Experiments []*experiments.Experiment
@@ -129,6 +129,7 @@ type Trial struct {
 	Dir         evidence.Dir
 	Operator    Operator       // may be nil when the plan has no mitigation
 	Watch       func(Progress) // called about twice a second
+	Processors  Processors     // of the machine that holds the trial
 	// End ends the fault window before its time when it is closed.
 	End <-chan struct{}
 }
@@ -160,7 +161,9 @@ func (t *Trial) Run(ctx context.Context) (*evidence.Scenario, error) {
 	r := &run{Trial: t, rec: &evidence.Record{
 		Started: time.Now(), Residue: "none", Versions: t.Testbed.Versions(),
 	}}
+	noteTheft := r.watchTheft(context.WithoutCancel(ctx))
 	err := r.hold(ctx)
+	noteTheft()
 	r.rec.Stopped = time.Now()
 	if err != nil {
 		r.rec.Stopping = err.Error()

@@ -2,31 +2,57 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
-// A machine keeps up while naps of napTime take no longer than soon, for calm on end.
+// A machine keeps up in a second in which no nap of napTime takes longer than soon, and its host gives
+// less than aLittle of its processors to others.
 const (
 	napTime  = 10 * time.Millisecond
 	soon     = 150 * time.Millisecond
-	calm     = 10 * time.Second
-	patience = 5 * time.Minute
+	aLittle  = 0.1
+	calm     = 10  // seconds on end
+	patience = 300 // seconds
 )
 
 // settle waits until this machine keeps up, or patience is over: what takes its processors
-// away for seconds often does so for minutes. nap sleeps for napTime and returns how long that took.
-func settle(ctx context.Context, nap func() time.Duration) {
-	for waited, kept := time.Duration(0), time.Duration(0); kept < calm && waited < patience && ctx.Err() == nil; {
-		took := nap()
-		waited += took
-		if kept += took; took > soon {
+// away for seconds often does so for minutes. second takes a second, and says whether it kept up.
+func settle(ctx context.Context, second func() bool) {
+	for waited, kept := 0, 0; kept < calm && waited < patience && ctx.Err() == nil; waited++ {
+		if kept++; !second() {
 			kept = 0
 		}
 	}
 }
 
-func nap() time.Duration {
-	began := time.Now()
-	time.Sleep(napTime)
-	return time.Since(began)
+// keepsUp watches this machine for a second.
+func keepsUp() bool {
+	worst := time.Duration(0)
+	stolen, all, err := processors()
+	for began := time.Now(); time.Since(began) < time.Second; {
+		nap := time.Now()
+		time.Sleep(napTime)
+		worst = max(worst, time.Since(nap))
+	}
+	after, allAfter, err2 := processors()
+	starved := err == nil && err2 == nil && allAfter > all && (after-stolen)/(allAfter-all) > aLittle
+	return worst <= soon && !starved
+}
+
+// processors is what the kernel has counted since it started, in seconds of all processors: how
+// many this machine's host gave to others, and how many there were. Source: proc_stat(5).
+func processors() (stolen, all float64, err error) {
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return 0, 0, fmt.Errorf("open /proc: %w", err)
+	}
+	stat, err := fs.Stat()
+	if err != nil {
+		return 0, 0, fmt.Errorf("read /proc/stat: %w", err)
+	}
+	c := stat.CPUTotal
+	return c.Steal, c.User + c.Nice + c.System + c.Idle + c.Iowait + c.IRQ + c.SoftIRQ + c.Steal, nil
 }

@@ -3,30 +3,22 @@ package main
 import (
 	"context"
 	"testing"
-	"time"
 )
 
 func TestSettle(t *testing.T) {
 	for name, c := range map[string]struct {
-		slow func(at time.Duration) bool // whether a nap at that time takes half a second
-		want time.Duration
+		slow func(second int) bool
+		want int // seconds
 	}{
-		"a machine that keeps up":        {func(time.Duration) bool { return false }, calm},
-		"one that stood still once":      {func(at time.Duration) bool { return at > 5*time.Second && at < 5500*time.Millisecond }, calm + 5500*time.Millisecond},
-		"one that stands still for ever": {func(time.Duration) bool { return true }, patience},
+		"a machine that keeps up":        {func(int) bool { return false }, calm},
+		"one that stood still once":      {func(s int) bool { return s == 5 }, 5 + calm},
+		"one that stands still for ever": {func(int) bool { return true }, patience},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var now time.Duration
-			settle(t.Context(), func() time.Duration {
-				took := napTime
-				if c.slow(now) {
-					took = 500 * time.Millisecond
-				}
-				now += took
-				return took
-			})
-			if now < c.want || now > c.want+time.Second {
-				t.Errorf("settled after %v, want %v", now, c.want)
+			seconds := 0
+			settle(t.Context(), func() bool { seconds++; return !c.slow(seconds) })
+			if seconds != c.want {
+				t.Errorf("settled after %d s, want %d s", seconds, c.want)
 			}
 		})
 	}
@@ -34,9 +26,21 @@ func TestSettle(t *testing.T) {
 
 func TestSettleEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	naps := 0
-	settle(ctx, func() time.Duration { naps++; cancel(); return napTime })
-	if naps != 1 {
-		t.Errorf("%d naps after the end", naps-1)
+	seconds := 0
+	settle(ctx, func() bool { seconds++; cancel(); return true })
+	if seconds != 1 {
+		t.Errorf("%d seconds after the end", seconds-1)
+	}
+}
+
+func TestProcessorsCount(t *testing.T) {
+	stolen, all, err := processors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keepsUp()
+	after, more, err := processors()
+	if err != nil || stolen < 0 || stolen > all || after < stolen || more-all < 0.5 || more-all > 5000 {
+		t.Errorf("%v of %v s, and a second later %v of %v s (%v)", stolen, all, after, more, err)
 	}
 }

@@ -195,17 +195,22 @@ type session struct {
 // because their machine stood still, and were held again.
 const disturbedDir = "disturbed"
 
-// trial runs one plan's trial; once more when its machine stood still, as soon as this one
+// heldAgain is how often a trial may be held again.
+const heldAgain = 2
+
+// trial runs one plan's trial; again when its machine stood still, as soon as this one
 // keeps up.
 func (s *session) trial(ctx context.Context, p evidence.Plan) (*evidence.Scenario, error) {
 	t, result, err := s.hold(ctx, p)
-	if err == nil && result.Disturbed && ctx.Err() == nil {
+	for again := 0; again < heldAgain && err == nil && result.Disturbed && ctx.Err() == nil; again++ {
 		aside, moveErr := s.putAside(t.Dir)
 		if moveErr != nil {
 			return nil, moveErr
 		}
-		p.HeldAgain, p.FirstEvidence = result.Reason, aside
-		settle(ctx, nap)
+		if p.HeldAgain = result.Reason; again == 0 {
+			p.FirstEvidence = aside
+		}
+		settle(ctx, keepsUp)
 		t, result, err = s.hold(ctx, p)
 	}
 	if err != nil {
@@ -238,6 +243,9 @@ func (s *session) putAside(dir evidence.Dir) (string, error) {
 		return "", fmt.Errorf("put a disturbed trial aside: %w", err)
 	}
 	name := filepath.Base(string(dir))
+	if _, err := os.Stat(filepath.Join(parent, name)); err == nil {
+		name += "-again"
+	}
 	if err := os.Rename(string(dir), filepath.Join(parent, name)); err != nil {
 		return "", fmt.Errorf("put a disturbed trial aside: %w", err)
 	}
@@ -256,7 +264,7 @@ func (s *session) prepare(p evidence.Plan) (*trial.Trial, error) {
 	}
 	t := &trial.Trial{
 		Plan: p, Testbed: s.bed, Load: s.load, System: s.system, Metrics: s.metrics, Alerts: s.alerts,
-		Dir: dir, Operator: s.operator, Watch: s.progress,
+		Dir: dir, Operator: s.operator, Watch: s.progress, Processors: processors,
 	}
 	for _, name := range p.Experiments {
 		e, err := s.set.Get(name)

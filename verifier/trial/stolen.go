@@ -1,0 +1,67 @@
+package trial
+
+import (
+	"context"
+	"time"
+
+	"seatrial/verifier/evidence"
+)
+
+// Processors tells how many seconds this machine's processors have had since it started, in
+// all, and how many of these its own host gave to others while it wanted them.
+type Processors func() (stolen, all float64, err error)
+
+// stolenOver is the time over which theft is averaged: less is noise, more hides what
+// makes an election or a failover fail.
+const stolenOver = 10 * time.Second
+
+// theft finds the ten seconds in which most was stolen.
+type theft struct {
+	seen  []counted // of the last ten seconds, and the one before
+	worst evidence.Stolen
+}
+
+type counted struct {
+	at          time.Time
+	stolen, all float64
+}
+
+// see takes what the processors' counters say at a moment; moments come in order.
+func (t *theft) see(now counted) {
+	t.seen = append(t.seen, now)
+	for len(t.seen) > 1 && now.at.Sub(t.seen[1].at) >= stolenOver {
+		t.seen = t.seen[1:]
+	}
+	then := t.seen[0]
+	if now.at.Sub(then.at) < stolenOver || now.all <= then.all {
+		return
+	}
+	if share := (now.stolen - then.stolen) / (now.all - then.all); share > t.worst.Share {
+		t.worst = evidence.Stolen{Share: share, At: now.at}
+	}
+}
+
+// watchTheft reads the counters each second until it is stopped, and then notes the worst
+// that there was; nothing where nobody can tell.
+func (r *run) watchTheft(ctx context.Context) (stop func()) {
+	if r.Processors == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan evidence.Stolen)
+	go func() {
+		var t theft
+		for {
+			if stolen, all, err := r.Processors(); err == nil {
+				t.see(counted{time.Now(), stolen, all})
+			}
+			select {
+			case <-ctx.Done():
+				done <- t.worst
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+	return func() { cancel(); r.rec.Stolen = <-done }
+}
