@@ -11,27 +11,28 @@ import (
 )
 
 func TestWhatAMachineThatStoodStillExcuses(t *testing.T) {
-	broken := func(name string) []evidence.Guarantee {
-		return []evidence.Guarantee{{Name: evidence.ExactlyOnce, Status: verdict.Pass}, {Name: name, Status: verdict.Fail}}
-	}
+	late := []evidence.Guarantee{{Name: "everything accepted is done within 10s after recovery", Status: verdict.Fail, Count: 586}}
 	for name, c := range map[string]struct {
-		status     verdict.Status
-		late       float64
-		guarantees []evidence.Guarantee
-		want       verdict.Status
-		disturbed  bool
+		status    verdict.Status
+		late      float64
+		ledger    evidence.Scenario
+		want      verdict.Status
+		disturbed bool
 	}{
-		"a failure on a machine that kept up": {verdict.Fail, 0.9, nil, verdict.Fail, false},
-		"a failure on one that stood still":   {verdict.Fail, 6.2, nil, verdict.Inconclusive, true},
-		"tasks that were done too late":       {verdict.Fail, 6.2, broken(evidence.DoneWithin), verdict.Inconclusive, true},
-		"a lost task":                         {verdict.Fail, 6.2, broken(evidence.ExactlyOnce), verdict.Fail, false},
-		"a refused task that was done":        {verdict.Fail, 6.2, broken(evidence.RefusedNeverDone), verdict.Fail, false},
-		"a pass against all odds":             {verdict.Pass, 6.2, nil, verdict.Pass, false},
-		"open on one that stood still":        {verdict.Inconclusive, 6.2, nil, verdict.Inconclusive, true},
-		"open on a machine that kept up":      {verdict.Inconclusive, 0.9, nil, verdict.Inconclusive, false},
+		"a failure on a machine that kept up": {verdict.Fail, 0.9, evidence.Scenario{}, verdict.Fail, false},
+		"a failure on one that stood still":   {verdict.Fail, 6.2, evidence.Scenario{}, verdict.Inconclusive, true},
+		"tasks that were done too late":       {verdict.Fail, 6.2, evidence.Scenario{Guarantees: late}, verdict.Inconclusive, true},
+		"a lost task":                         {verdict.Fail, 6.2, evidence.Scenario{Lost: 1}, verdict.Fail, false},
+		"a task that was done twice":          {verdict.Fail, 6.2, evidence.Scenario{Duplicated: 1}, verdict.Fail, false},
+		"a task that nobody asked for":        {verdict.Fail, 6.2, evidence.Scenario{Phantoms: 1}, verdict.Fail, false},
+		"a refused task that was done":        {verdict.Fail, 6.2, evidence.Scenario{RefusedButDone: 1}, verdict.Fail, false},
+		"a pass against all odds":             {verdict.Pass, 6.2, evidence.Scenario{}, verdict.Pass, false},
+		"open on one that stood still":        {verdict.Inconclusive, 6.2, evidence.Scenario{}, verdict.Inconclusive, true},
+		"open on a machine that kept up":      {verdict.Inconclusive, 0.9, evidence.Scenario{}, verdict.Inconclusive, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := evidence.Scenario{Status: c.status, Late: c.late, Guarantees: c.guarantees, Reason: "an alert paged"}
+			s := c.ledger
+			s.Status, s.Late, s.Reason = c.status, c.late, "an alert paged"
 			disturb(&s, time.Date(2026, 1, 1, 7, 21, 42, 0, time.UTC), time.Time{})
 			if s.Status != c.want || s.Disturbed != c.disturbed {
 				t.Errorf("%v, disturbed %v: %s", s.Status, s.Disturbed, s.Reason)
