@@ -106,22 +106,32 @@ func (c *cluster) badRollout(t *testing.T, name, setting, differs string) (users
 }
 
 // TestBadRelease rolls out a release of the API that becomes ready and answers badly: a deadline for storing tasks of
-// a millisecond, where seconds were meant, which is shorter than what three disks take. ReleaseBad pages while old
-// pods still serve, its runbook's diagnosis is true, and what it tells to do serves users again. Requests that were answered with an error may or may not be done; none that was accepted is lost.
+// a millisecond, where seconds were meant, which is shorter than what three disks take. ReleaseBad pages while an
+// old pod still serves, its runbook's diagnosis is true, and what it tells to do serves users again. Requests that were answered with an error may or may not be done; none that was accepted is lost.
 func TestBadRelease(t *testing.T) {
 	c := connect(t)
 	good := c.deployment(t, "api")
 	on := c.onCall(t, "ReleaseBad")
-	l := c.startLoad(t, "bad-release", steady(100))
+	l := c.startLoad(t, "bad-release", steady(300))
 	time.Sleep(5 * time.Second)
 	begun := time.Now()
 	c.release(t, "api.settings.publish_deadline=1ms")
-	// The rollout takes its time, so that old pods are there to compare with however slow the machine is.
-	c.change(t, "api", func(d *apps.Deployment) { d.Spec.MinReadySeconds = 90 })
-	c.eventually(t, time.Minute, "a pod of the new release serves beside the old ones", func(ctx context.Context) error {
+	// One old pod goes, and the other one stays, so that there is one to compare with however slow the machine is.
+	c.eventually(t, time.Minute, "one of two pods is replaced", func(ctx context.Context) error {
 		d, err := c.api.AppsV1().Deployments(namespace).Get(ctx, "api", meta.GetOptions{})
-		if err == nil && (d.Status.UpdatedReplicas < 1 || d.Status.ReadyReplicas <= *d.Spec.Replicas) {
-			err = fmt.Errorf("%d pods are ready, and there are %d of the new release", d.Status.ReadyReplicas, d.Status.UpdatedReplicas)
+		if err == nil && d.Status.UpdatedReplicas < *d.Spec.Replicas {
+			err = fmt.Errorf("%d of the pods are of the new release", d.Status.UpdatedReplicas)
+		}
+		return err
+	})
+	c.change(t, "api", func(d *apps.Deployment) {
+		d.Spec.MinReadySeconds, d.Spec.ProgressDeadlineSeconds = 300, ptr(int32(600))
+	}) // the rollback gives both back
+	// Connections stay where they are, so it may take a while until the new release is asked at all.
+	c.eventually(t, 2*time.Minute, "the new release answers", func(ctx context.Context) error {
+		vector, err := on.metrics.Vector(ctx, `seatrial:release:answers > 1 and on (release) seatrial:release:newest{job="api"}`, time.Now())
+		if err == nil && len(vector) == 0 {
+			err = errors.New("nobody asks it")
 		}
 		return err
 	})
@@ -148,7 +158,7 @@ func TestBadRelease(t *testing.T) {
 		t.Error("the Deployment is not what it was")
 	}
 	c.keep(t, "bad-release", map[string]any{"users": []users{u}, "answers": []answer{a}},
-		"# A bad release under load\n\n"+usersTable([]users{u})+"\nSince a pod of the new release served, and since the rollback began:\n\n"+answersTable([]answer{a}))
+		"# A bad release under load\n\n"+usersTable([]users{u})+"\nSince the new release was asked, and since the rollback began:\n\n"+answersTable([]answer{a}))
 }
 
 // onlyNew says whether pods are left that are on their way out: their last requests
