@@ -107,7 +107,8 @@ func (c *cluster) badRollout(t *testing.T, name, setting, differs string) (users
 
 // TestBadRelease rolls out a release of the API that becomes ready and answers badly: a deadline for storing tasks of
 // a millisecond, where seconds were meant, which is shorter than what three disks take. ReleaseBad pages while an
-// old pod still serves, its runbook's diagnosis is true, and what it tells to do serves users again. Requests that were answered with an error may or may not be done; none that was accepted is lost.
+// old pod still serves, its runbook's diagnosis is true, and what it tells to do serves users again. Requests that
+// were answered with an error may or may not be done; none that was accepted is lost.
 func TestBadRelease(t *testing.T) {
 	c := connect(t)
 	good := c.deployment(t, "api")
