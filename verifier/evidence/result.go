@@ -43,7 +43,7 @@ type Scenario struct {
 	AskedRate    float64 `json:"asked_rate"`    // requests a second
 	AchievedRate float64 `json:"achieved_rate"` // requests a second
 	Late         float64 `json:"late"`          // seconds: the most by which a request was sent after its planned time
-	Stolen       float64 `json:"stolen"`        // share of processor time that the machine\'s host gave to others, in the worst ten seconds
+	Stolen       float64 `json:"stolen"`        // share of processor time that the machine's host gave to others, in the worst ten seconds
 
 	// The ledger, in tasks (ops: in requests).
 	Ops            int `json:"ops"`

@@ -54,14 +54,6 @@ func html(w io.Writer, dir string, run *evidence.Run) error {
 	for i := range run.Scenarios {
 		p.Scenes = append(p.Scenes, stage(dir, &run.Scenarios[i], i))
 	}
-	rows := mitigationRows(dir, run)
-	for i := range rows {
-		for _, s := range p.Scenes {
-			if s.Anchor == rows[i].Anchor {
-				s.Mitigated = &rows[i]
-			}
-		}
-	}
 	for _, status := range []verdict.Status{verdict.Fail, verdict.Inconclusive} {
 		for _, s := range p.Scenes {
 			if s.Status == status {
@@ -129,6 +121,9 @@ func stage(dir string, s *evidence.Scenario, i int) *scene {
 	sc := &scene{Scenario: s, N: i + 1, Anchor: anchor(i), Material: m}
 	sc.RunbookLink = runbookLink(dir, s)
 	sc.FirstLink = folderLink(dir, s.FirstEvidence)
+	if s.Mitigation != nil {
+		sc.Mitigated = &mitigationRow{s.Mitigation, s.Name, bookLink(dir, s.Mitigation.Runbook)}
+	}
 	sc.Figure = draw(s, m.timeline, m.samples, m.noTimeline)
 	sc.Spark = sc.Figure.spark(m.timeline)
 	sc.Windows = windowRows(s, &m)

@@ -12,15 +12,15 @@ import (
 // mitigationRow is a scenario's mitigation as readers see it.
 type mitigationRow struct {
 	*evidence.Mitigation
-	Scenario, Anchor string
-	Link             string // of the runbook, "" when no such file is known
+	Scenario string
+	Link     string // of the runbook, "" when no such file is known or nobody follows it
 }
 
 // mitigationRows are the mitigations that a run was to carry out, in the order of its scenarios.
-func mitigationRows(dir string, run *evidence.Run) (rows []mitigationRow) {
+func mitigationRows(run *evidence.Run) (rows []mitigationRow) {
 	for i := range run.Scenarios {
 		if s := &run.Scenarios[i]; s.Mitigation != nil {
-			rows = append(rows, mitigationRow{s.Mitigation, s.Name, anchor(i), bookLink(dir, s.Mitigation.Runbook)})
+			rows = append(rows, mitigationRow{Mitigation: s.Mitigation, Scenario: s.Name})
 		}
 	}
 	return rows
@@ -65,7 +65,7 @@ func mitigationLine(rows []mitigationRow) string {
 }
 
 func summaryMitigations(b *strings.Builder, run *evidence.Run) {
-	rows := mitigationRows("", run)
+	rows := mitigationRows(run)
 	if len(rows) == 0 {
 		return
 	}

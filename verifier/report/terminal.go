@@ -43,7 +43,7 @@ func Terminal(w io.Writer, run *evidence.Run) {
 			fmt.Fprintf(&b, "  WRONG  %s\n", oneLine(wrong))
 		}
 	}
-	if rows := mitigationRows("", run); len(rows) > 0 {
+	if rows := mitigationRows(run); len(rows) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", mitigationLine(rows))
 	}
 	t := tallyOf(run)

@@ -117,12 +117,12 @@ func judgeMitigation(plan *evidence.MitigationPlan, rec *evidence.Record) *evide
 	m.Commands = seen.Commands
 	m.Waited = between(inForceAt(rec), seen.Began)
 	m.Restored = between(seen.Began, seen.RestoredAt)
+	broke := failed(seen)
 	switch {
 	case seen.Before == "":
 		m.Reason = fmt.Sprintf("nothing was left for the mitigation of %s to restore after %.0f s in which nothing was done", plan.Runbook, m.Waited)
-	case failed(seen) != nil:
-		c := failed(seen)
-		m.Status, m.Reason = verdict.Fail, fmt.Sprintf("the mitigation in runbooks/%s.md:%d failed: %s: %s", plan.Runbook, c.Line, c.Error, lastLine(c.Output))
+	case broke != nil:
+		m.Status, m.Reason = verdict.Fail, fmt.Sprintf("the mitigation in runbooks/%s.md:%d failed: %s: %s", plan.Runbook, broke.Line, broke.Error, lastLine(broke.Output))
 	case len(seen.Commands) < len(plan.Commands):
 		m.Reason = fmt.Sprintf("the mitigation of %s was interrupted", plan.Runbook)
 	case m.Restored < 0:

@@ -236,8 +236,8 @@ func (r *run) faultWindow(ctx context.Context) error {
 		return err
 	}
 	window := time.Duration(r.Plan.Fault)
-	for _, l := range r.faults {
-		if r.Plan.Mitigation == nil { // else it is meant to outlast its window
+	if r.Plan.Mitigation == nil { // else they are meant to outlast their window
+		for _, l := range r.faults {
 			window = max(window, l.exp.Span())
 		}
 	}

@@ -85,25 +85,21 @@ func experimentNames(dir string) ([]string, error) {
 // unknownExperiments finds causes and mitigations that name an experiment that is not there.
 func unknownExperiments(dir string, set runbook.Set, known []string) (wrong []runbook.Mistake) {
 	for _, name := range set.Names() {
-		for _, c := range set[name].Causes {
-			for _, e := range c.Injected {
+		look := func(line int, what string, experiments []string) {
+			for _, e := range experiments {
 				if !slices.Contains(known, e) {
 					wrong = append(wrong, runbook.Mistake{
-						File: filepath.Join(dir, name+".md"), Line: c.Line,
-						Text: fmt.Sprintf("the cause %q is injected by %q, and there is no such experiment", c.Name, e),
+						File: filepath.Join(dir, name+".md"), Line: line,
+						Text: fmt.Sprintf("%s %q, and there is no such experiment", what, e),
 					})
 				}
 			}
 		}
+		for _, c := range set[name].Causes {
+			look(c.Line, fmt.Sprintf("the cause %q is injected by", c.Name), c.Injected)
+		}
 		for _, m := range set[name].Mitigations {
-			for _, e := range m.Mitigates {
-				if !slices.Contains(known, e) {
-					wrong = append(wrong, runbook.Mistake{
-						File: filepath.Join(dir, name+".md"), Line: m.Line,
-						Text: fmt.Sprintf("the commands mitigate %q, and there is no such experiment", e),
-					})
-				}
-			}
+			look(m.Line, "the commands mitigate", m.Mitigates)
 		}
 	}
 	return wrong
