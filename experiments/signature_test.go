@@ -65,6 +65,14 @@ var courses = map[string]behaviour{
 		`up{job="nats",pod="nats-1"}`: "1x12 0x9 1x17",
 		`up{job="nats",pod="nats-2"}`: "1x40",
 	}, yes: []int{13, 20}, no: []int{12, 23}},
+	"nats-server-down": {victims: []string{"nats-1"}, series: map[string]string{
+		`up{job="nats",pod="nats-0"}`: "1x10 0x3 1x25",
+		`up{job="nats",pod="nats-1"}`: "1x12 0x9 1x17",
+	}, yes: []int{13, 20}, no: []int{11, 23}},
+	"nats-link-cut": {victims: []string{"nats-1"}, series: map[string]string{
+		`nats_server_route_peers{job="nats",pod="nats-0"}`: "2x13 1x12 2x15",
+		`nats_server_route_peers{job="nats",pod="nats-1"}`: "2x15 1x10 2x15",
+	}, yes: []int{16, 24}, no: []int{14, 30}},
 	"nats-partition": {victims: []string{"nats-1"}, series: map[string]string{
 		`nats_server_route_peers{job="nats",pod="nats-1"}`: "2x15 0x10 2x15",
 		`nats_server_route_peers{job="nats",pod="nats-0"}`: "2x15 1x10 2x15",
@@ -78,6 +86,13 @@ var courses = map[string]behaviour{
 		`redis_start_time_seconds{job="valkey",pod="valkey-0"}`: "-500x10 _x3 12x25",
 		`redis_start_time_seconds{job="valkey",pod="valkey-1"}`: "-500x40",
 	}, yes: []int{11, 12, 13, 14, 15}},
+	"valkey-replicas-down": {victims: []string{"valkey-1", "valkey-2"}, series: map[string]string{
+		`up{job="valkey",pod="valkey-0"}`:                     "1x40",
+		`up{job="valkey",pod="valkey-1"}`:                     "1x10 0x11 1x17",
+		`up{job="valkey",pod="valkey-2"}`:                     "1x12 0x9 1x17",
+		`redis_connected_slaves{job="valkey",pod="valkey-0"}`: "2x10 1x1 0x9 2x16",
+		`redis_connected_slaves{job="valkey",pod="valkey-1"}`: "0x10 stale _x11 0x15",
+	}, yes: []int{13, 20}, no: []int{12, 25}},
 	"valkey-primary-partition": {victims: []string{"valkey-0", "worker-1"}, series: map[string]string{
 		`redis_connected_slave_lag_seconds{job="valkey",pod="valkey-0",slave_ip="198.18.0.2"}`: "0 1 0x8 0+1x14 _x15",
 		`redis_connected_slave_lag_seconds{job="valkey",pod="valkey-0",slave_ip="198.18.0.3"}`: "1 0 1x8 0+1x14 _x15",
@@ -118,6 +133,14 @@ var courses = map[string]behaviour{
 		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-0"}`: "0.002x10 0.05+0.05x10 0.002x17",
 		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-1"}`: "0.002x10 0.05+0.03x10 0.002x17",
 	}, yes: []int{14, 20}, no: []int{11, 26}},
+	"api-cpu-stress": {victims: []string{"api-1"}, series: map[string]string{
+		`cgroup_cpu_throttled_seconds_total{job="api",pod="api-1"}`: "0x10 0.5+0.9x11 10.4x20",
+		`cgroup_cpu_throttled_seconds_total{job="api",pod="api-0"}`: "0+0.01x40",
+	}, yes: []int{13, 20}, no: []int{10, 28}},
+	"api-cpu-stress, without a quota": {victims: []string{"api-1"}, series: map[string]string{
+		`cgroup_cpu_seconds_total{job="api",pod="api-1"}`:           "0+0.2x10 4+1.9x11 25+0.2x20",
+		`cgroup_cpu_throttled_seconds_total{job="api",pod="api-1"}`: "0x40",
+	}, yes: []int{13, 20}, no: []int{10, 28}},
 	"worker-cpu-stress": {victims: []string{"worker-0", "worker-1"}, series: map[string]string{
 		`cgroup_cpu_seconds_total{job="worker",pod="worker-0"}`: "0+0.1x10 1.6+0.6x11 8.3+0.1x20",
 		`cgroup_cpu_seconds_total{job="worker",pod="worker-1"}`: "0+0.2x10 2.5+0.5x11 8.2+0.2x20",
@@ -189,6 +212,9 @@ func TestEmbeddedVictimsAreFound(t *testing.T) {
 	}
 	want := map[string][]string{
 		"nats-leader-kill":         {"nats-2"},
+		"nats-link-cut":            {"nats-2"},
+		"nats-server-down":         {"nats-0"},
+		"valkey-replicas-down":     {"valkey-0"},
 		"nats-partition":           {"nats-0"},
 		"valkey-primary-kill":      {"valkey-1"},
 		"valkey-primary-partition": {"valkey-1", "worker-0"},

@@ -20,6 +20,23 @@ Feature: The queue fails
     And every accepted task is done within 30 seconds after recovery
     And no residue is left
 
+  @runbook:NATSServerDown @nats @server-down
+  Scenario: One NATS server stays down
+    Given a steady load of 300 tasks per second
+    And 2% of the tasks are sent twice
+    When the experiment "nats-server-down" is injected
+    Then the fault is in force within 15 seconds
+    And the alert "NATSServerDown" fires within 15 seconds
+    And in the baseline window at least 99% of the requests are accepted
+    And in the fault window at least 95% of the requests are accepted
+    And the system recovers within 60 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 30 seconds after recovery
+    And no residue is left
+
   @runbook:NATSQuorumLost @nats @quorum-lost @mitigation
   Scenario: Two of three NATS servers are down
     Given a steady load of 300 tasks per second
@@ -64,6 +81,22 @@ Feature: The queue fails
     And the alert "NATSPartition" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And the mitigation of "NATSPartition" restores the service within 25 seconds
+    And the system recovers within 60 seconds
+    And in the recovery window at least 99% of the requests are accepted
+    And every accepted task is done exactly once
+    And no refused task is ever done
+    And no unknown task is done more than once
+    And every accepted task is done within 30 seconds after recovery
+    And no residue is left
+
+  @runbook:NATSPartition @nats @network @link-cut
+  Scenario: One link between two NATS servers is cut
+    Given a steady load of 300 tasks per second
+    And 2% of the tasks are sent twice
+    When the experiment "nats-link-cut" is injected
+    Then the fault is in force within 15 seconds
+    And the alert "NATSPartition" fires within 20 seconds
+    And in the baseline window at least 99% of the requests are accepted
     And the system recovers within 60 seconds
     And in the recovery window at least 99% of the requests are accepted
     And every accepted task is done exactly once

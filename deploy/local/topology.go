@@ -127,6 +127,8 @@ func (t *Testbed) apiPod(n int) pod.Spec {
 	name, a := fmt.Sprintf("api-%d", n), apiAddr(n)
 	return pod.Spec{
 		Name: name, Labels: labels("api"), Addr: a,
+		// Far more than it needs, and less than the machine has: a CPU stress in the pod starves it and not the machine.
+		CPUs: 1, Memory: 256 << 20,
 		Containers: []pod.Container{{Name: "api", Restart: true, Command: []string{t.binary("api")},
 			Env: t.services(name, a, fmt.Sprintf("SEATRIAL_API_LISTEN=:%d", apiPort))}},
 		Ready: t.httpReady(a, apiPort, "/readyz"),

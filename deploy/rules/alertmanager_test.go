@@ -86,6 +86,8 @@ func TestAlertsThatAreLeft(t *testing.T) {
 		"a worker less":                        {"WorkerRestarting/ticket BacklogGrowing/ticket", "WorkerRestarting"},
 		"a worker less, and users feel it":     {"WorkerRestarting/ticket TaskFreshnessLow/page", "TaskFreshnessLow WorkerRestarting"},
 		"a starved worker":                     {"WorkerCPUStarved/ticket BacklogGrowing/ticket", "WorkerCPUStarved"},
+		"a starved API":                        {"APICPUStarved/ticket/api-0 NATSLatencyHigh/ticket/api-0 ValkeyLatencyHigh/ticket/api-0", "APICPUStarved"},
+		"a starved API, NATS is slow to both":  {"APICPUStarved/ticket/api-0 NATSLatencyHigh/ticket/api-1", "APICPUStarved NATSLatencyHigh"},
 		"a slow Valkey":                        {"ValkeyLatencyHigh/ticket BacklogGrowing/ticket", "ValkeyLatencyHigh"},
 		"a NATS server less":                   {"NATSServerDown/ticket NATSPartition/ticket NATSLatencyHigh/ticket BacklogGrowing/ticket", "NATSServerDown"},
 		"a NATS server less, users feel it":    {"NATSServerDown/ticket TaskAvailabilityBurn/page", "NATSServerDown TaskAvailabilityBurn"},
@@ -125,7 +127,7 @@ func rings(t *testing.T, text string) (all []map[string]string) {
 		if a.Severity != p[1] && !strings.HasPrefix(p[0], "Task") {
 			t.Errorf("%s is a %s", word, a.Severity)
 		}
-		all = append(all, map[string]string{"alertname": p[0], "severity": p[1], "job": p[2]})
+		all = append(all, map[string]string{"alertname": p[0], "severity": p[1], "job": p[2], "pod": p[2]})
 	}
 	return all
 }
