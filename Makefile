@@ -86,6 +86,11 @@ cluster-install: cluster-up ## install the system under trial and the verifier o
 cluster-suite: cluster-install ## run every scenario on the cluster; those that its kernel cannot inject are inconclusive
 	PATH=$(DEPS)/cluster/bin:$$PATH bin/seatrial run --target kubernetes --kubeconfig $(KUBECONFIG_CLUSTER) --allow-unable --report reports/cluster
 
+.PHONY: parity
+parity: build ## compare the latest runs of chaos-suite and cluster-suite; write reports/parity.md, reports/coverage.md
+	bin/seatrial parity reports/latest reports/cluster/latest --out reports/parity.md
+	bin/seatrial coverage reports/latest reports/cluster/latest --out reports/coverage.md
+
 .PHONY: cluster-proofs
 cluster-proofs: cluster-install ## prove policies, admission, budgets, autoscaling, rollouts with their runbooks, and the janitor on the cluster
 	@mkdir -p reports/cluster
