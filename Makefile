@@ -120,7 +120,7 @@ bench: root deps build ## measure what is promised; print the table, write repor
 	bin/seatrial bench --out reports/bench.json
 
 .PHONY: bench-cold
-bench-cold: root ## measure a fresh clone with empty caches up to a finished suite (20 minutes)
+bench-cold: root ## measure a fresh clone with empty caches up to a finished suite (its time and a build of everything)
 	@.ci/cold
 
 KILLS ?= 50
@@ -129,7 +129,7 @@ kill-test: root deps ## kill a run at KILLS (50) random moments; nothing may be 
 	SEATRIAL_KILLS=$(KILLS) $(GO_TEST) -timeout=40m -run TestKilledAtAnyMoment -v ./verifier/cmd/seatrial
 
 .PHONY: bugs
-bugs: root deps build ## break the services on purpose, bug by bug, and see each found (four minutes)
+bugs: root deps build ## break the services on purpose, bug by bug, and see each found (four to five minutes)
 	SEATRIAL_BUGS=1 $(GO_TEST) -run 'TestBugs' -v ./verifier/cmd/seatrial
 
 .PHONY: fuzz
@@ -207,4 +207,4 @@ clean: ## remove bin, .deps and reports
 .PHONY: root
 root:
 	@[ "$$(uname -s)" = Linux ] || { echo "make: the local testbed needs Linux (network namespaces); this is $$(uname -s)" >&2; exit 1; }
-	@[ "$$(id -u)" = 0 ] || { echo "make: the local testbed needs root (network namespaces, /dev/net/tun); you are $$(id -un). Try: sudo -E make $(firstword $(MAKECMDGOALS))" >&2; exit 1; }
+	@[ "$$(id -u)" = 0 ] || { echo "make: the local testbed needs root (network namespaces, /dev/net/tun); you are $$(id -un). Try: sudo env \"PATH=\$$PATH\" make $(firstword $(MAKECMDGOALS))" >&2; exit 1; }

@@ -64,16 +64,14 @@ func TestScenariosExpectAlertsThatExist(t *testing.T) {
 	}
 }
 
-// unused finds the experiments that docs/faults.md lists as used by no scenario.
+// unused finds the experiments that docs/faults.md lists as used by no scenario, in a section
+// that it has when there are such.
 var unused = regexp.MustCompile("(?m)^- `([a-z0-9-]+)`: .+")
 
 // TestExperimentsAreUsedAndDocumented: a manifest that no scenario uses rots.
 func TestExperimentsAreUsedAndDocumented(t *testing.T) {
 	doc := text(t, "docs", "faults.md")
-	_, section, ok := strings.Cut(doc, "\n### Not used by a scenario\n")
-	if !ok {
-		t.Fatal(`docs/faults.md has no section "Not used by a scenario"`)
-	}
+	_, section, _ := strings.Cut(doc, "\n### Not used by a scenario\n")
 	var listed []string
 	for _, m := range unused.FindAllStringSubmatch(section, -1) {
 		listed = append(listed, m[1])
@@ -88,7 +86,7 @@ func TestExperimentsAreUsedAndDocumented(t *testing.T) {
 	for _, name := range names {
 		switch {
 		case !used[name] && !slices.Contains(listed, name):
-			t.Errorf("experiment %q is used by no scenario, and docs/faults.md does not say why", name)
+			t.Errorf("experiment %q is used by no scenario, and docs/faults.md does not say why under \"### Not used by a scenario\"", name)
 		case used[name] && slices.Contains(listed, name):
 			t.Errorf("docs/faults.md says that no scenario uses the experiment %q, and one does", name)
 		}

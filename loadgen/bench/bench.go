@@ -3,7 +3,7 @@
 //
 // It measures against a stub in a process of its own on the same cores, and
 // only loopback. Importing it makes the program able to be that stub (see
-// stub.go); it knows nothing of the system under test.
+// stub.go); it knows nothing of the system under trial.
 package bench
 
 import (

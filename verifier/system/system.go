@@ -1,4 +1,4 @@
-// Package system asks the system under test what any client could ask: what
+// Package system asks the system under trial what any client could ask: what
 // it holds, and how much of it is still to be done.
 //
 // It knows the wire contract (docs/wire-contract.md), not the services' code.

@@ -70,7 +70,7 @@ type LoadStatus struct {
 	Sent, Accepted, Refused, Unknown uint64
 }
 
-// System is what the verifier may ask the system under test, as any client could.
+// System is what the verifier may ask the system under trial, as any client could.
 type System interface {
 	// Held writes the system's own record of every task whose id begins with
 	// prefix, as GET /tasks answers it.

@@ -252,7 +252,7 @@ func (f *gamedayFlags) playLocal(ctx context.Context, g *game, name string, out 
 	for _, door := range []string{"API", "Prometheus", "Alertmanager"} {
 		fmt.Fprintf(out, "%-13s %s\n", door, doors[door])
 	}
-	fmt.Fprintf(out, "%-13s seatrial status|logs|exec|traffic|capture --name %s\n", "pods", name)
+	fmt.Fprintf(out, "%-13s seatrial status|logs|exec|traffic|capture|replace --name %s\n", "pods", name)
 	return f.play(ctx, g, s, started, out)
 }
 

@@ -68,10 +68,11 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		Long: `seatrial deploys a small real system, drives it with open-loop load, injects
 Chaos Mesh experiments and judges from evidence: did the SLOs hold, was every
-acknowledged task done exactly once, did the right alert ring in time.
+accepted task done exactly once, did the right alert ring in time.
 
-Begin with "seatrial list", then "seatrial run --tags @smoke". The testbed needs
-Linux, root, and what "make deps build" leaves; list, replay, report and load do not.
+Begin with "seatrial list", then "seatrial run --tags @smoke". The program is for
+Linux. The local testbed needs root, and what "make deps build" leaves; list, replay,
+report, load and runs with --target kubernetes do not.
 
 Exit status: 0 all pass, 1 some fail, 2 wrong usage or a broken testbed,
 3 some inconclusive and none failed.`,

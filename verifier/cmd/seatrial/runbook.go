@@ -32,7 +32,8 @@ func newRunbookCommand() *cobra.Command {
                   is false, 2 if it could not be asked. With --all: 0 if any diagnosis is true
 
 A diagnosis is true while every Expected: of its section Diagnosis holds; a cause, while its own
-hold as well. Commands are for people, and are never run.`,
+hold as well. Commands are not run by these; a trial with a mitigation carries out those that
+say Mitigates:.`,
 		Example: "  seatrial runbook check runbooks\n  seatrial runbook diagnose --all\n  seatrial runbook diagnose WorkerDown --prometheus http://127.0.0.1:9090",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
