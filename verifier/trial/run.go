@@ -336,17 +336,43 @@ func (r *run) rings(name string) bool {
 // the SLI is back.
 func (r *run) whole(ctx context.Context) error {
 	limit := time.Duration(r.Plan.Recover)
-	if err := until(ctx, limit, func() error { r.tick(ctx, "recover", 0); return r.Testbed.Healthy(ctx) }); err != nil {
-		return brokenUnless(ctx, "the system is not whole %v after the fault was removed: %w", limit, err)
+	var healthy, served time.Time // since when at each look; zero while not
+	err := until(ctx, limit+steadyFor, func() error {
+		r.tick(ctx, "recover", 0)
+		if err := since(&healthy, r.Testbed.Healthy(ctx)); err != nil {
+			served = time.Time{}
+			return fmt.Errorf("the system is not whole %v after the fault was removed: %w", limit, err)
+		}
+		if err := since(&served, r.served(ctx)); err != nil {
+			return fmt.Errorf("users are not served as promised %v after the fault was removed: %w", limit, err)
+		}
+		if time.Since(served) < steadyFor {
+			return fmt.Errorf("the system was not whole for %v on end within %v after the fault was removed", steadyFor, limit)
+		}
+		return nil
+	})
+	r.rec.HealthyAt = healthy
+	if err != nil {
+		return brokenUnless(ctx, "%w", err)
 	}
-	r.rec.HealthyAt = time.Now()
-	left := limit - time.Since(r.rec.RemovedAt)
-	if err := until(ctx, max(left, 5*time.Second), func() error { r.tick(ctx, "recover", 0); return r.served(ctx) }); err != nil {
-		return brokenUnless(ctx, "users are not served as promised %v after the fault was removed: %w", limit, err)
-	}
-	r.rec.SLOAt = time.Now()
-	r.rec.Mark(r.rec.SLOAt, "recovered")
+	r.rec.SLOAt = served
+	r.rec.Mark(served, "recovered")
 	return nil
+}
+
+// steadyFor is for how long on end a system must be well to have recovered: one that a server comes
+// back to is well, and then elects another leader because of it.
+const steadyFor = 3 * time.Second
+
+// since notes since when err has been nil, and returns it.
+func since(when *time.Time, err error) error {
+	switch {
+	case err != nil:
+		*when = time.Time{}
+	case when.IsZero():
+		*when = time.Now()
+	}
+	return err
 }
 
 // served says whether, over the last three seconds, clients were served as well

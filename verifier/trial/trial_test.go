@@ -24,8 +24,9 @@ import (
 type world struct {
 	log []string // calls in order, without repetitions
 
-	unhealthy     bool  // after the fault
-	injectErr     error // the injector refuses
+	unhealthy     bool                           // after the fault
+	relapse       func(after time.Duration) bool // whether it is unhealthy so long after the fault
+	injectErr     error                          // the injector refuses
 	injectPanic   bool
 	recoverErr    error
 	residue       []string
@@ -44,6 +45,7 @@ type world struct {
 	injected, recovered bool
 	prefix              string
 	started             time.Time
+	recoveredAt         time.Time
 }
 
 func (w *world) note(what string) {
@@ -55,7 +57,7 @@ func (w *world) note(what string) {
 // Testbed.
 
 func (w *world) Healthy(context.Context) error {
-	if w.recovered && w.unhealthy {
+	if w.recovered && (w.unhealthy || w.relapse != nil && w.relapse(time.Since(w.recoveredAt))) {
 		return errors.New("pod nats-1 is not ready")
 	}
 	return nil
@@ -93,7 +95,9 @@ func (w *world) Recover(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("recover was given a dead context: %w", ctx.Err())
 	}
-	w.recovered = true
+	if !w.recovered {
+		w.recovered, w.recoveredAt = true, time.Now()
+	}
 	return w.recoverErr
 }
 
@@ -255,9 +259,17 @@ func TestVerdicts(t *testing.T) {
 			}
 		}},
 		"the queue said too early that it is empty": {world: world{lateTask: true}, status: verdict.Pass},
-		"a task is lost":                 {world: world{loseTask: true}, status: verdict.Fail, reason: "an accepted task is done exactly once"},
-		"the alert is silent":            {world: world{silent: true}, status: verdict.Fail, reason: "alert WorkerDown did not fire"},
-		"the system does not come back":  {world: world{unhealthy: true}, status: verdict.Fail, reason: "pod nats-1 is not ready"},
+		"a task is lost":                {world: world{loseTask: true}, status: verdict.Fail, reason: "an accepted task is done exactly once"},
+		"the alert is silent":           {world: world{silent: true}, status: verdict.Fail, reason: "alert WorkerDown did not fire"},
+		"the system does not come back": {world: world{unhealthy: true}, status: verdict.Fail, reason: "pod nats-1 is not ready"},
+		"it is well for a moment only": {world: world{relapse: func(d time.Duration) bool { return d > time.Second && d < 6*time.Second }},
+			status: verdict.Pass, check: func(t *testing.T, s *evidence.Scenario) {
+				if got := s.Seconds.RecoverToSLO; got < 6 || got > 8 {
+					t.Errorf("recovered after %v s, want 6: what was before did not last", got)
+				}
+			}},
+		"it is never well for long": {world: world{relapse: func(d time.Duration) bool { return d/time.Second%2 == 1 }},
+			status: verdict.Fail, reason: "after the fault was removed: pod nats-1 is not ready"},
 		"something is left":              {world: world{residue: []string{"a stressor"}}, status: verdict.Fail, reason: "a stressor"},
 		"the signature stays false":      {world: world{neverInForce: true}, status: verdict.Inconclusive, reason: "the system's metrics say no"},
 		"the signature is always true":   {world: world{alwaysInForce: true}, status: verdict.Inconclusive, reason: "true without the fault"},
