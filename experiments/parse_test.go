@@ -224,7 +224,6 @@ func TestParseTellsWhatOnlyKubernetesCan(t *testing.T) {
 		"stress-ng": {strings.Replace(goodStress, "  stressors:\n    cpu: {workers: 1}", "  stressngStressors: --cpu 1", 1), "spec.stressngStressors"},
 		"options":   {strings.Replace(goodStress, "workers: 1", "workers: 1, options: [--cpu-ops 5]", 1), "options of stress-ng in spec.stressors"},
 		"grace":     {spoil(t, goodKill, "container-kill", "pod-kill", "containerNames: [worker]", "gracePeriod: 3"), "spec.gracePeriod"},
-		"oom score": {spoil(t, goodStress, "cpu: {workers: 1}", "memory: {workers: 1, size: 1MB, oomScoreAdj: 9}"), "spec.stressors.memory.oomScoreAdj"},
 		"remote":    {strings.Replace(goodKill, "  mode: one", "  mode: one\n  remoteCluster: b", 1), "spec.remoteCluster"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -198,7 +198,6 @@ func needsKubernetes(e *Experiment) []string {
 		need(chaos.Spec.RemoteCluster != "", "spec.remoteCluster")
 		need(chaos.Spec.StressngStressors != "", "spec.stressngStressors")
 		s, _ := stressOf(chaos.Spec)
-		need(s.OOMScoreAdj != 0, "spec.stressors.memory.oomScoreAdj")
 		need(s.Options && chaos.Spec.StressngStressors == "", "options of stress-ng in spec.stressors")
 	}
 	return needs

@@ -245,7 +245,7 @@ func (e *Engine) stress(p *pod.Pod, s experiments.Stress) (func() error, error) 
 		return err
 	}
 	if s.CPUWorkers > 0 {
-		if err := start(stress.Args(s.CPUWorkers, s.CPULoad, 0)); err != nil {
+		if err := start(stress.CPU(s.CPUWorkers, s.CPULoad)); err != nil {
 			return undo, err
 		}
 	}
@@ -254,7 +254,7 @@ func (e *Engine) stress(p *pod.Pod, s experiments.Stress) (func() error, error) 
 		bytes = int64(p.Memory) * int64(s.MemoryPercent) / 100
 	}
 	for range s.MemoryWorkers {
-		if err := start(stress.Args(0, 0, bytes)); err != nil {
+		if err := start(stress.Memory(bytes, s.OOMScoreAdj)); err != nil {
 			return undo, err
 		}
 	}

@@ -54,7 +54,7 @@ func bed(t *testing.T) *chaos.Engine {
 		spec := pod.Spec{
 			Name: port.Name(), Labels: map[string]string{"app": "worker"}, Addr: addr, Memory: 128 << 20,
 			Containers: []pod.Container{
-				{Name: "worker", Restart: true, Command: []string{"/bin/sleep", "1000"}},
+				{Name: "worker", Restart: true, Command: append([]string{self, stress.Command}, stress.Memory(16<<20, 0)...)},
 				{Name: "other", Restart: true, Command: []string{"/bin/sleep", "1000"}},
 			},
 		}
@@ -216,6 +216,22 @@ func TestStressRunsBesideTheContainers(t *testing.T) {
 		if p.Injected() != 2 {
 			t.Errorf("%s has %d stressors, want 2", p.Name, p.Injected())
 		}
+	}
+	recovered(t, f)
+}
+
+// TestMemoryThatIsShort: the kernel kills the container, and not the stressor that leaves it none; what the
+// stressor held goes with the container, and the next one finds room.
+func TestMemoryThatIsShort(t *testing.T) {
+	e := bed(t)
+	f := inject(t, e, manifest(t, "StressChaos", "  mode: one\n  duration: 10m\n  stressors: {memory: {workers: 1, size: 120MB, oomScoreAdj: 1}}\n"+workers), 1)
+	p := victim(t, e, f)
+	eventually(t, "the container was killed and is back, without the stressor", func() bool {
+		all := p.Status()
+		return all[0].Restarts == 1 && all[0].LastExit == "signal: killed" && all[0].Running && p.Injected() == 0
+	})
+	if got := restarts(p); got[1] != 0 {
+		t.Errorf("the other container was started anew, too: %v", got)
 	}
 	recovered(t, f)
 }

@@ -8,7 +8,6 @@
 package pod
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +65,10 @@ const (
 	recreateAfter = time.Second
 )
 
+// burstable is the oom_score_adj of the processes of a pod with a memory limit: about what a kubelet
+// gives a pod that asks for less than its limit.
+const burstable = "985"
+
 // Pod is a running pod. Its methods may be called from any goroutine.
 type Pod struct {
 	Spec
@@ -77,7 +80,7 @@ type Pod struct {
 	running  []*container
 	held     bool // kept down on purpose
 	stopping bool
-	extra    []*exec.Cmd // processes that a fault added
+	extra    []*extra // processes that a fault added
 }
 
 // container is one container's life; guarded by Pod.mu.
@@ -152,7 +155,12 @@ func (p *Pod) spawn(cmd *exec.Cmd) error {
 		defer dir.Close()
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
 	}
-	return p.port.Start(cmd, p.cg.enterThread)
+	if err := p.port.Start(cmd, p.cg.enterThread); err != nil || p.Memory == 0 {
+		return err
+	}
+	// It may have ended already.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid), []byte(burstable), 0)
+	return nil
 }
 
 // reap waits for one life of a container and plans the next.
@@ -162,6 +170,9 @@ func (p *Pod) reap(c *container, cmd *exec.Cmd, done chan struct{}) {
 	defer p.mu.Unlock()
 	close(done)
 	c.cmd, c.lastExit = nil, cmd.ProcessState.String()
+	if c == p.running[0] {
+		p.endExtraLocked()
+	}
 	if time.Since(c.started) > stableAfter {
 		c.backOff = firstBackOff
 	}
@@ -201,7 +212,7 @@ func (p *Pod) KillContainers(names ...string) error {
 }
 
 // Replace ends the pod (SIGTERM, and SIGKILL after grace), with what faults have running in
-// it or keep down of it, and starts it anew, as a controller does with a deleted pod;
+// it, and starts it anew, also one that a fault keeps down, as a controller does with a deleted pod;
 // volumes and address stay. It returns when the old one is dead.
 func (p *Pod) Replace(grace time.Duration) {
 	p.halt(&p.held)
@@ -212,9 +223,6 @@ func (p *Pod) Replace(grace time.Duration) {
 	p.Hold()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, e := range p.extra {
-		_ = unix.Kill(-e.Process.Pid, unix.SIGKILL)
-	}
 	p.held = false
 	for _, c := range p.running {
 		c.backOff = firstBackOff
@@ -261,59 +269,11 @@ func (p *Pod) Release() error {
 	return errors.Join(errs...)
 }
 
-// aliveAfter is how long an injected process must live to count as injected: a
-// wrong program or argument ends it sooner.
-const aliveAfter = 200 * time.Millisecond
-
-// Inject starts a further process in the pod's network and cgroup; it ends
-// when the returned function is called. A process that ends at once is an
-// error that quotes what it printed.
-func (p *Pod) Inject(cmd *exec.Cmd) (stop func(), err error) {
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := p.spawn(cmd); err != nil {
-		return nil, fmt.Errorf("pod %s: %w", p.Name, err)
-	}
-	p.mu.Lock()
-	p.extra = append(p.extra, cmd)
-	p.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		p.mu.Lock()
-		p.extra = slices.DeleteFunc(p.extra, func(e *exec.Cmd) bool { return e == cmd })
-		p.mu.Unlock()
-		close(done)
-	}()
-	stop = func() {
-		p.mu.Lock()
-		if slices.Contains(p.extra, cmd) { // else it has ended, and its number may be another's
-			_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
-		}
-		p.mu.Unlock()
-		<-done
-	}
-	select {
-	case <-done:
-		stop()
-		return nil, fmt.Errorf("pod %s: %s ended at once: %s: %.300s", p.Name, cmd.Path, cmd.ProcessState, output.String())
-	case <-time.After(aliveAfter):
-		return stop, nil
-	}
-}
-
 // Held says whether the pod is kept down on purpose.
 func (p *Pod) Held() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.held
-}
-
-// Injected returns how many processes faults have running in the pod.
-func (p *Pod) Injected() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.extra)
 }
 
 // Stop ends the pod: SIGTERM, and SIGKILL after grace. The cgroup is removed.

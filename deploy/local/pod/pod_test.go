@@ -356,6 +356,32 @@ func TestInjectedProcess(t *testing.T) {
 	}
 }
 
+// TestInjectedProcessEndsWithItsContainer, which is the first one.
+func TestInjectedProcessEndsWithItsContainer(t *testing.T) {
+	p := newPod(t, Spec{Containers: []Container{sh("one", "exec sleep 1000"), sh("two", "exec sleep 1000")}})
+	stop, err := p.Inject(exec.Command("/bin/sh", "-c", "sleep 1000 & wait"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.KillContainers("two"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(aliveAfter)
+	if p.Injected() != 1 {
+		t.Error("it ended with a container that it is not in")
+	}
+	if err := p.KillContainers("one"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if n := p.Injected(); n != 0 {
+			return fmt.Errorf("%d injected, want 0", n)
+		}
+		return nil
+	})
+	stop() // what has ended can be taken back
+}
+
 // TestStopWithAnInjectedProcess: a testbed that goes down in a fault.
 func TestStopWithAnInjectedProcess(t *testing.T) {
 	p := newPod(t, Spec{Containers: []Container{sh("one", "exec sleep 1000")}})

@@ -17,30 +17,42 @@ import (
 // Command is the hidden subcommand of seatrial that becomes a stressor.
 const Command = "stressor"
 
-// Args are the arguments after Command for one stressor: workers threads with
-// a load of percent of a core each, and bytes of memory held.
-func Args(workers, percent int, bytes int64) []string {
-	return []string{strconv.Itoa(workers), strconv.Itoa(percent), strconv.FormatInt(bytes, 10)}
+// CPU are the arguments after Command for a stressor that computes: workers
+// threads with a load of percent of a core each.
+func CPU(workers, percent int) []string {
+	return []string{strconv.Itoa(workers), strconv.Itoa(percent), "0", "0"}
+}
+
+// Memory are the arguments after Command for a stressor that holds bytes of
+// memory, its own included. oomScoreAdj says how readily the kernel kills it when
+// memory is short, 0: as readily as the pod's own processes.
+func Memory(bytes int64, oomScoreAdj int) []string {
+	return []string{"0", "0", strconv.FormatInt(bytes, 10), strconv.Itoa(oomScoreAdj)}
 }
 
 // Run is the stressor; it returns only for wrong arguments.
 func Run(args []string) error {
-	if len(args) != 3 {
-		return fmt.Errorf("%s: want WORKERS PERCENT BYTES", Command)
+	if len(args) != 4 {
+		return fmt.Errorf("%s: want WORKERS PERCENT BYTES OOM_SCORE_ADJ", Command)
 	}
-	var n [3]int64
+	var n [4]int64
 	for i, text := range args {
 		v, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || v < 0 {
+		if err != nil || v < 0 && i < 3 {
 			return fmt.Errorf("%s: %q: want a number", Command, text)
 		}
 		n[i] = v
+	}
+	if n[3] != 0 {
+		if err := os.WriteFile("/proc/self/oom_score_adj", []byte(args[3]), 0); err != nil {
+			return fmt.Errorf("%s: %w", Command, err) // less than what one has needs CAP_SYS_RESOURCE
+		}
 	}
 	runtime.GOMAXPROCS(int(n[0]) + 1)
 	for range n[0] {
 		go compute(int(n[1]))
 	}
-	hold(n[2])
+	hold(n[2] - own())
 	return nil
 }
 
@@ -56,6 +68,15 @@ func compute(percent int) {
 		}
 		time.Sleep(slice - busy)
 	}
+}
+
+// own is how much memory this process has by itself, in bytes: it counts as held.
+func own() int64 {
+	var size, resident, shared int64 // in pages
+	if data, err := os.ReadFile("/proc/self/statm"); err == nil {
+		_, _ = fmt.Sscan(string(data), &size, &resident, &shared)
+	}
+	return (resident - shared) * int64(os.Getpagesize())
 }
 
 // hold maps bytes of memory, and touches each page over and over, so that none
