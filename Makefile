@@ -193,7 +193,7 @@ check-charts:
 .PHONY: check-cluster
 check-cluster:
 	@echo 'check: what makes the cluster'
-	@cd deploy/cluster && go vet ./... && $(GO_TEST) ./cmd/... ./image ./node ./stand-ins/...
+	@cd deploy/cluster && go vet ./... && $(GO_TEST) ./cmd/... ./image ./node ./stand-ins/... && $(GO_TEST) -run "^(TestMatrix|TestWrongFlows)$$" ./proof
 
 .PHONY: clean
 clean: ## remove bin, .deps and reports
