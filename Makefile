@@ -94,13 +94,13 @@ parity: build ## compare the latest runs of chaos-suite and cluster-suite; write
 .PHONY: cluster-proofs
 cluster-proofs: cluster-install ## prove policies, admission, budgets, autoscaling, rollouts with their runbooks, and the janitor on the cluster
 	@mkdir -p reports/cluster
-	@cd deploy/cluster && PATH="$(DEPS)/cluster/bin:$$PATH" SEATRIAL_KUBECONFIG=$(KUBECONFIG_CLUSTER) $(GO_TEST) -timeout=30m -json ./proof 2>&1 | \
+	@cd deploy/cluster && PATH="$(DEPS)/cluster/bin:$$PATH" SEATRIAL_MUST=1 SEATRIAL_KUBECONFIG=$(KUBECONFIG_CLUSTER) $(GO_TEST) -timeout=45m -json ./proof 2>&1 | \
 		tee ../../reports/cluster/proofs.json | awk -f ../../.ci/gotest.awk
 
 .PHONY: cluster-unit
 cluster-unit: cluster-deps ## run the Go tests that need a real API server
 	@mkdir -p reports/test
-	@$(GO_TEST) -json ./verifier/kube/... ./verifier/janitor/... 2>&1 | tee reports/test/cluster-unit.json | awk -f .ci/gotest.awk
+	@SEATRIAL_MUST=1 $(GO_TEST) -json ./verifier/kube/... ./verifier/janitor/... 2>&1 | tee reports/test/cluster-unit.json | awk -f .ci/gotest.awk
 
 .PHONY: cluster-life
 cluster-life: cluster-deps ## start and end the cluster in every way; nothing may be left (2 minutes, none may be running)
@@ -198,7 +198,7 @@ check-charts:
 .PHONY: check-cluster
 check-cluster:
 	@echo 'check: what makes the cluster'
-	@cd deploy/cluster && go vet ./... && $(GO_TEST) ./cmd/... ./image ./node ./stand-ins/...
+	@cd deploy/cluster && go vet ./... && $(GO_TEST) ./cmd/... ./image ./node ./stand-ins/... && $(GO_TEST) -run "^(TestMatrix|TestWrongFlows)$$" ./proof
 
 .PHONY: clean
 clean: ## remove bin, .deps and reports

@@ -38,12 +38,22 @@ type cluster struct {
 	dir    string // where evidence goes
 }
 
-// connect returns the cluster with its system whole, or skips the test.
+// unproven ends a proof that lacks what it needs: where all must be proven (SEATRIAL_MUST)
+// as failed, elsewhere as skipped.
+func unproven(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("SEATRIAL_MUST") != "" {
+		t.Fatalf("not proven: "+format, args...)
+	}
+	t.Skipf("not proven: "+format, args...)
+}
+
+// connect returns the cluster with its system whole, or ends the proof.
 func connect(t *testing.T) *cluster {
 	t.Helper()
 	path := os.Getenv("SEATRIAL_KUBECONFIG")
 	if path == "" {
-		t.Skip("not proven: SEATRIAL_KUBECONFIG names no cluster")
+		unproven(t, "SEATRIAL_KUBECONFIG names no cluster")
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", path)
 	if err != nil {
@@ -91,9 +101,9 @@ func (c *cluster) awaitWhole(t *testing.T) {
 				return err
 			}
 		}
-		for _, s := range sets.Items {
-			if s.Status.ObservedGeneration < s.Generation || s.Status.AvailableReplicas != *s.Spec.Replicas || s.Status.Replicas != *s.Spec.Replicas {
-				return fmt.Errorf("StatefulSet %s has %d of %d pods available", s.Name, s.Status.AvailableReplicas, *s.Spec.Replicas)
+		for i := range sets.Items {
+			if err := setRolledOut(&sets.Items[i]); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -106,6 +116,16 @@ func rolledOut(d *apps.Deployment) error {
 	s := d.Status
 	if s.ObservedGeneration < d.Generation || s.UpdatedReplicas != want || s.Replicas != want || s.AvailableReplicas != want {
 		return fmt.Errorf("Deployment %s has %d pods, %d of them new, %d available, want %d", d.Name, s.Replicas, s.UpdatedReplicas, s.AvailableReplicas, want)
+	}
+	return nil
+}
+
+// setRolledOut is rolledOut of a StatefulSet.
+func setRolledOut(set *apps.StatefulSet) error {
+	want := *set.Spec.Replicas
+	s := set.Status
+	if s.ObservedGeneration < set.Generation || s.CurrentRevision != s.UpdateRevision || s.UpdatedReplicas != want || s.Replicas != want || s.AvailableReplicas != want {
+		return fmt.Errorf("StatefulSet %s has %d pods, %d of them new, %d available, want %d", set.Name, s.Replicas, s.UpdatedReplicas, s.AvailableReplicas, want)
 	}
 	return nil
 }

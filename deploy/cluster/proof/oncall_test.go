@@ -17,13 +17,14 @@ import (
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/prom"
 	"seatrial/verifier/runbook"
+	"seatrial/verifier/trial"
 	"seatrial/verifier/verdict"
 )
 
 // onCall is who is called: sees what rings, asks what a runbook tells to ask, and does what it tells to do.
 type onCall struct {
 	books   runbook.Set
-	metrics *prom.Client
+	metrics trial.Metrics
 	alerts  *alert.Manager
 
 	mu   sync.Mutex
@@ -47,12 +48,8 @@ func (c *cluster) onCall(t *testing.T, name string) *onCall {
 	if err != nil {
 		t.Fatal(err)
 	}
-	metrics, err := prom.New("http://prometheus-operated.monitoring:9090", c.dialer.Transport())
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &onCall{books: books, metrics: metrics, alerts: alert.NewManager("http://alertmanager-operated.monitoring:9093", c.dialer.Transport())}
-	c.eventually(t, time.Minute, "nobody is called, and the diagnosis of "+name+" is false", func(ctx context.Context) error {
+	o := &onCall{books: books, metrics: c.prometheus(t), alerts: alert.NewManager("http://alertmanager-operated.monitoring:9093", c.dialer.Transport())}
+	c.eventually(t, 3*time.Minute, "nobody is called, and the diagnosis of "+name+" is false", func(ctx context.Context) error {
 		active, err := o.alerts.Active(ctx)
 		for _, a := range active {
 			if a.Name == name || a.Severity == "page" {
@@ -66,6 +63,28 @@ func (c *cluster) onCall(t *testing.T, name string) *onCall {
 	go func() { defer close(done); o.watch(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return o
+}
+
+func (c *cluster) prometheus(t *testing.T) *prom.Client {
+	t.Helper()
+	metrics, err := prom.New("http://prometheus-operated.monitoring:9090", c.dialer.Transport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return metrics
+}
+
+// awaitAnswer waits until Prometheus has an answer to a query.
+func (c *cluster) awaitAnswer(t *testing.T, within time.Duration, query string) {
+	t.Helper()
+	metrics := c.prometheus(t)
+	c.eventually(t, within, "there is an answer to "+query, func(ctx context.Context) error {
+		vector, err := metrics.Vector(ctx, query, time.Now())
+		if err == nil && len(vector) == 0 {
+			err = errors.New("there is none")
+		}
+		return err
+	})
 }
 
 // watch notes what rings, twice a second; an answer that is missing is asked for again.
@@ -137,23 +156,12 @@ func (o *onCall) diagnosed(ctx context.Context, name string, want bool) error {
 	return nil
 }
 
-// others lists the runbooks of all, but of those that name allows to be true beside it.
-func (o *onCall) others(name string, all ...string) []string {
-	allowed := append([]string{name}, o.books[name].AlsoTrue...)
-	return slices.DeleteFunc(all, func(n string) bool { return slices.Contains(allowed, n) })
-}
-
 // awaitAlert waits for an alert for as long as its runbook promises from the moment of the fault,
-// and finds the diagnosis of its runbook true and that of the other runbooks about releases false.
+// and finds the diagnosis of its runbook true.
 func (o *onCall) awaitAlert(t *testing.T, c *cluster, name string, since time.Time) {
 	t.Helper()
 	c.eventually(t, time.Until(since.Add(o.books[name].DetectWithin)), name+" rings", func(context.Context) error { return o.ringing(name, true) })
 	c.eventually(t, 5*time.Second, "the diagnosis of "+name+" is true", func(ctx context.Context) error { return o.diagnosed(ctx, name, true) })
-	for _, other := range o.others(name, "RolloutStuck", "ReleaseBad") {
-		if err := o.diagnosed(t.Context(), other, false); err != nil {
-			t.Errorf("while %s rings: %v", name, err)
-		}
-	}
 }
 
 // awaitEnd waits until the alert has cleared and its runbook's diagnosis is false, and judges all that
@@ -214,32 +222,33 @@ func shell(ctx context.Context, script string) (string, error) {
 	return string(out), err
 }
 
-// release rolls out a release of the system with settings that differ, as helm's users do, and does not wait
+// release rolls out a release of a chart of ours with a setting that differs, as helm's users do, and does not wait
 // for it. The one before is back at the end of the test, whatever became of it.
-func (c *cluster) release(t *testing.T, settings ...string) {
+func (c *cluster) release(t *testing.T, chart, in, settings string) {
 	t.Helper()
 	for _, program := range []string{"helm", "kubectl"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("not proven: %v", err)
+			unproven(t, "%v", err)
 		}
 	}
-	good, err := shell(t.Context(), `helm -n seatrial history seatrial --max 1 -o json | grep -o '"revision":[0-9]*' | cut -d: -f2`)
+	helm := "helm -n " + in + " "
+	good, err := shell(t.Context(), helm+"history "+chart+` --max 1 -o json | grep -o '"revision":[0-9]*' | cut -d: -f2`)
 	if err != nil || strings.TrimSpace(good) == "" {
-		t.Fatalf("the system was not installed by helm: %v\n%s", err, good)
+		t.Fatalf("%s was not installed by helm: %v\n%s", chart, err, good)
 	}
 	good = strings.TrimSpace(good)
-	cleanup(t, "put release "+good+" back", func(ctx context.Context) error {
+	cleanup(t, "put release "+good+" of "+chart+" back", func(ctx context.Context) error {
 		out, err := shell(ctx, fmt.Sprintf(`
 			kubectl -n seatrial rollout resume deployment/api deployment/worker >/dev/null 2>&1 || true
-			[ "$(helm -n seatrial get manifest seatrial)" = "$(helm -n seatrial get manifest seatrial --revision %[1]s)" ] || helm -n seatrial rollback seatrial %[1]s --wait`, good))
+			[ "$(%[1]s get manifest %[2]s)" = "$(%[1]s get manifest %[2]s --revision %[3]s)" ] || %[1]s rollback %[2]s %[3]s --wait`, helm, chart, good))
 		if err != nil {
 			err = fmt.Errorf("%w: %s", err, out)
 		}
 		return err
 	})
-	out, err := shell(t.Context(), "helm -n seatrial upgrade seatrial ../../charts/seatrial --reuse-values --set '"+strings.Join(settings, ",")+"'")
+	out, err := shell(t.Context(), helm+"upgrade "+chart+" ../../charts/"+chart+" --reuse-values --set '"+settings+"'")
 	if err != nil {
-		t.Fatalf("roll out %v: %v\n%s", settings, err, out)
+		t.Fatalf("roll out %s: %v\n%s", settings, err, out)
 	}
 }
 

@@ -4,8 +4,9 @@
 // changes the cluster, looks, and puts everything back.
 //
 // It needs the system installed from deploy/charts and the variable
-// SEATRIAL_KUBECONFIG; without it every proof skips and says so. What was seen goes
-// to SEATRIAL_PROOFS, by default reports/cluster.
+// SEATRIAL_KUBECONFIG. A proof that lacks what it needs skips and says so; with
+// SEATRIAL_MUST set, as CI does, it fails: what is skipped is not proven. What was seen
+// goes to SEATRIAL_PROOFS, by default reports/cluster.
 //
 // It must not know how the cluster came to be: it asks the API server and nobody else.
 package proof

@@ -2,70 +2,38 @@ package proof
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"seatrial/loadgen/control"
-	"seatrial/verifier/kube/lease"
 )
 
 // inCluster is what the proof's run holds: a scenario that every kernel allows.
 const inCluster = "--tags=@smoke"
 
-// TestRunInCluster starts a run as a Job from the CronJob, waits for its end, and reads its report and its
-// metrics where they are served.
+// TestRunInCluster has the CronJob start a run by the clock, waits for its end, and reads its report and its metrics
+// where they are served, and the metrics where Prometheus has them.
 func TestRunInCluster(t *testing.T) {
 	c := connect(t)
-	schedule, err := c.api.BatchV1().CronJobs(verifierNamespace).Get(t.Context(), "verifier", meta.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	job := &batch.Job{
-		ObjectMeta: meta.ObjectMeta{Name: fmt.Sprintf("proof-%d", time.Now().Unix()), Namespace: verifierNamespace, Labels: schedule.Spec.JobTemplate.Labels},
-		Spec:       *schedule.Spec.JobTemplate.Spec.DeepCopy(),
-	}
-	container := &job.Spec.Template.Spec.Containers[0]
-	container.Args = append(container.Args, inCluster)
 	began := time.Now()
-	if _, err := c.api.BatchV1().Jobs(verifierNamespace).Create(t.Context(), job, meta.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	cleanup(t, "remove the Job "+job.Name, func(ctx context.Context) error {
-		return gone(c.api.BatchV1().Jobs(verifierNamespace).Delete(ctx, job.Name, meta.DeleteOptions{PropagationPolicy: ptr(meta.DeletePropagationForeground)}))
+	job := c.runByTheClock(t)
+	var end batch.JobConditionType
+	c.eventually(t, 6*time.Minute, "the run has ended", func(ctx context.Context) (err error) {
+		end, err = c.jobEnd(ctx, job)
+		return err
 	})
-	var end *batch.JobCondition
-	c.eventually(t, 6*time.Minute, "the run has ended", func(ctx context.Context) error {
-		now, err := c.api.BatchV1().Jobs(verifierNamespace).Get(ctx, job.Name, meta.GetOptions{})
-		if err != nil {
-			return err
-		}
-		for i, condition := range now.Status.Conditions {
-			if condition.Status == core.ConditionTrue && (condition.Type == batch.JobComplete || condition.Type == batch.JobFailed) {
-				end = &now.Status.Conditions[i]
-				return nil
-			}
-		}
-		return errors.New("it runs")
-	})
-	log := c.jobLog(t, job.Name)
-	if end.Type != batch.JobComplete {
-		t.Errorf("the run failed: %s\n%s", end.Message, log)
+	took := time.Since(began)
+	log := c.jobLog(t, job)
+	if end != batch.JobComplete {
+		t.Errorf("the run failed:\n%s", log)
 	}
 	page := c.reportsPage(t, "/latest")
 	if !strings.Contains(page, "<html") || !strings.Contains(page, "seatrial") {
@@ -80,8 +48,110 @@ func TestRunInCluster(t *testing.T) {
 	if at := time.UnixMilli(int64(started * 1000)); at.Before(began.Add(-time.Second)) {
 		t.Errorf("the newest run that is told of started at %v, the Job at %v", at, began)
 	}
-	c.keep(t, "run-in-cluster", end.Type, fmt.Sprintf("# A run in the cluster\n\nThe Job %s: %s after %.0f s.\n\n```text\n%s```\n",
-		job.Name, end.Type, time.Since(began).Seconds(), log))
+	c.awaitAnswer(t, time.Minute, `count(count by (job) (up{job=~"reports|janitor"} == 1)) == 2`)
+	c.awaitAnswer(t, time.Minute, fmt.Sprintf(`seatrial_run_status{target="kubernetes", status="pass"} == 1
+		and on (run, target) seatrial_run_timestamp_seconds{target="kubernetes"} > %d`, began.Unix()-1))
+	c.keep(t, "run-in-cluster", end, fmt.Sprintf("# A run in the cluster\n\nThe CronJob made the Job %s: %s after %.0f s. Prometheus scrapes reports and janitor, and has its result.\n\n```text\n%s```\n",
+		job, end, took.Seconds(), log))
+}
+
+// runByTheClock gives the CronJob a schedule of every minute and one scenario, lets it start a run, suspends it again, and returns
+// the name of the Job. All is as it was at the end of the test.
+func (c *cluster) runByTheClock(t *testing.T) (job string) {
+	t.Helper()
+	schedule, err := c.api.BatchV1().CronJobs(verifierNamespace).Get(t.Context(), "verifier", meta.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !*schedule.Spec.Suspend {
+		t.Fatal("the CronJob is not suspended: its own runs would come between")
+	}
+	old, err := c.jobsOf(t.Context(), schedule)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleanup(t, "put the schedule back", func(ctx context.Context) error {
+		err := c.reschedule(ctx, func(s *batch.CronJobSpec) { *s = schedule.Spec })
+		return errors.Join(err, c.removeRuns(ctx, schedule, old))
+	})
+	change := func(do func(*batch.CronJobSpec)) {
+		if err := c.reschedule(t.Context(), do); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// First the schedule: whose schedule changes waits for the next minute; whose suspension ends makes up for a start that was missed.
+	change(func(s *batch.CronJobSpec) {
+		s.Schedule = "* * * * *"
+		container := &s.JobTemplate.Spec.Template.Spec.Containers[0]
+		container.Args = append(container.Args, inCluster)
+	})
+	change(func(s *batch.CronJobSpec) { s.Suspend = ptr(false) })
+	c.eventually(t, 2*time.Minute, "the CronJob starts a run", func(ctx context.Context) error {
+		now, err := c.jobsOf(ctx, schedule)
+		i := slices.IndexFunc(now, func(name string) bool { return !slices.Contains(old, name) })
+		if err == nil && i < 0 {
+			err = errors.New("it has made no Job yet")
+		}
+		if i >= 0 {
+			job = now[i]
+		}
+		return err
+	})
+	change(func(s *batch.CronJobSpec) { s.Suspend = ptr(true) })
+	return job
+}
+
+// reschedule changes the CronJob as it is now, again if somebody else did meanwhile.
+func (c *cluster) reschedule(ctx context.Context, do func(*batch.CronJobSpec)) error {
+	schedules := c.api.BatchV1().CronJobs(verifierNamespace)
+	return insist(10*time.Second, func(context.Context) error {
+		now, err := schedules.Get(ctx, "verifier", meta.GetOptions{})
+		if err != nil {
+			return err
+		}
+		do(&now.Spec)
+		_, err = schedules.Update(ctx, now, meta.UpdateOptions{})
+		return err
+	})
+}
+
+// jobsOf names the Jobs that a CronJob has made.
+func (c *cluster) jobsOf(ctx context.Context, schedule *batch.CronJob) (names []string, err error) {
+	list, err := c.api.BatchV1().Jobs(verifierNamespace).List(ctx, meta.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for i := range list.Items {
+		if meta.IsControlledBy(&list.Items[i], schedule) {
+			names = append(names, list.Items[i].Name)
+		}
+	}
+	return names, nil
+}
+
+// removeRuns deletes the Jobs that a CronJob has made, but for the old ones.
+func (c *cluster) removeRuns(ctx context.Context, schedule *batch.CronJob, old []string) error {
+	names, err := c.jobsOf(ctx, schedule)
+	for _, name := range names {
+		if !slices.Contains(old, name) {
+			err = errors.Join(err, gone(c.api.BatchV1().Jobs(verifierNamespace).Delete(ctx, name, meta.DeleteOptions{PropagationPolicy: ptr(meta.DeletePropagationForeground)})))
+		}
+	}
+	return err
+}
+
+// jobEnd is how a Job has ended; that it has not is an error.
+func (c *cluster) jobEnd(ctx context.Context, name string) (batch.JobConditionType, error) {
+	job, err := c.api.BatchV1().Jobs(verifierNamespace).Get(ctx, name, meta.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	for _, condition := range job.Status.Conditions {
+		if condition.Status == core.ConditionTrue && (condition.Type == batch.JobComplete || condition.Type == batch.JobFailed) {
+			return condition.Type, nil
+		}
+	}
+	return "", errors.New("it runs")
 }
 
 // jobLog is what a Job's pod printed.
@@ -107,7 +177,7 @@ func (c *cluster) reportsPage(t *testing.T, path string) string {
 		if err != nil {
 			return err
 		}
-		res, err := (&http.Client{Transport: c.dialer.Transport()}).Do(req)
+		res, err := c.web().Do(req)
 		if err != nil {
 			return err
 		}
@@ -120,81 +190,4 @@ func (c *cluster) reportsPage(t *testing.T, path string) string {
 		return err
 	})
 	return text
-}
-
-// TestRunKilled kills a whole run, from outside of the cluster, while its fault is in force.
-func TestRunKilled(t *testing.T) {
-	program := filepath.Join("..", "..", "..", "bin", "seatrial")
-	if _, err := os.Stat(program); err != nil {
-		t.Skipf("not proven: make build makes the program: %v", err)
-	}
-	c := connect(t)
-	api := c.client(t)
-	cmd := exec.Command(program, "run", "--target=kubernetes", "--kubeconfig="+os.Getenv("SEATRIAL_KUBECONFIG"), "--tags=@runbook:WorkerDown", "--report="+t.TempDir())
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	// No janitor ends what a load generator was told to send.
-	cleanup(t, "end the dead run's load", c.stopLoads)
-
-	all := &unstructured.UnstructuredList{}
-	all.SetAPIVersion("chaos-mesh.org/v1alpha1")
-	all.SetKind("PodChaosList")
-	var found experiment
-	c.eventually(t, 2*time.Minute, "the run's fault is in force", func(ctx context.Context) error {
-		if err := api.List(ctx, all, client.InNamespace(namespace), client.HasLabels{lease.Label}); err != nil {
-			return err
-		}
-		if len(all.Items) == 0 {
-			return errors.New("it has made no experiment yet")
-		}
-		found = experiment{name: all.Items[0].GetName(), kind: "PodChaos"}
-		return injected(ctx, api, found)
-	})
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatalf("kill the run: %v\n%s", err, &said)
-	}
-	died := time.Now()
-	c.eventually(t, promise, "the experiment of the dead run is gone", func(ctx context.Context) error {
-		err := api.Get(ctx, client.ObjectKey{Namespace: namespace, Name: found.name}, found.blank())
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return errors.Join(errors.New(found.name+" is there"), err)
-	})
-	taken := time.Since(died)
-	reason, message := c.eventAbout(t, found.name)
-	c.awaitWhole(t)
-	c.keep(t, "run-killed", taken, fmt.Sprintf("# A run that was killed\n\n`seatrial run` was killed with SIGKILL while %s was in force; it was removed %.1f s later, the system whole after %.1f s.\n\n%s: %s\n",
-		found.name, taken.Seconds(), time.Since(died).Seconds(), reason, message))
-}
-
-// stopLoads ends whatever the load generators send.
-func (c *cluster) stopLoads(ctx context.Context) error {
-	pods, err := c.pods(ctx, namespace, "app=loadgen")
-	if err != nil {
-		return err
-	}
-	web := &http.Client{Transport: c.dialer.Transport()}
-	for _, p := range pods {
-		base := fmt.Sprintf("http://%s.pod.%s:8090", p.Name, namespace)
-		res, err := web.Get(base + "/attacks")
-		if err != nil {
-			return err
-		}
-		var all []control.Status
-		err = errors.Join(json.NewDecoder(res.Body).Decode(&all), res.Body.Close())
-		for _, s := range all {
-			if err == nil && s.State == control.Running {
-				_, err = control.NewClient(base, web).Stop(ctx, s.ID)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

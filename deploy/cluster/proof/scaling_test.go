@@ -15,69 +15,107 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"seatrial/loadgen/profile"
+	"seatrial/verifier/verdict"
 )
 
-// moment is the autoscaler at a time.
+// scaled are the workloads that the charts have autoscalers for.
+var scaled = []string{"api", "worker"}
+
+// moment is an autoscaler at a time.
 type moment struct {
 	Seconds int    `json:"seconds"` // since the load began
+	Of      string `json:"of"`      // a workload
 	Pods    int32  `json:"pods"`
+	Serving int32  `json:"serving"` // of the pods, those that are ready
 	Wanted  int32  `json:"wanted"`
 	CPU     int32  `json:"cpu_percent"` // of what pods request; -1 is not known
 	Asked   int    `json:"asked_rate"`  // tasks a second, mean since the load began
 	Phase   string `json:"phase"`
 }
 
-// TestAutoscaling has the chart's autoscaler for the API add pods under a growing load
-// of the load generators, and take them away after it.
+func (m moment) String() string {
+	return fmt.Sprintf("%s: %d pods, %d serve, %d wanted, CPU %d %% at %d tasks/s", m.Of, m.Pods, m.Serving, m.Wanted, m.CPU, m.Asked)
+}
+
+// scaling is what is seen of autoscalers under a load.
+type scaling struct {
+	*cluster
+	before map[string]int32 // pods of each workload
+	load   *load            // nil before there is one
+	seen   []moment
+}
+
+// TestAutoscaling has the charts' autoscalers for the API and the workers add pods under a growing load of the load
+// generators, pods that serve, and take them away after it. Whatever users were answered, no task is lost or done twice.
 func TestAutoscaling(t *testing.T) {
-	c := connect(t)
-	scaler := c.autoscaler(t, "api")
-	before := *scaler.Spec.MinReplicas
-	c.eventually(t, 2*time.Minute, "the autoscaler knows the CPU time of the API", func(ctx context.Context) error {
-		m, err := c.look(ctx)
-		if err == nil && (m.CPU < 0 || m.Pods != before || m.Wanted != before) {
-			err = fmt.Errorf("CPU %d %%, %d pods, %d wanted, want %d", m.CPU, m.Pods, m.Wanted, before)
-		}
-		return err
+	s := &scaling{cluster: connect(t), before: map[string]int32{}}
+	// What an earlier test asked of them would have pods added before there is a load.
+	s.awaitAnswer(t, 2*time.Minute, `max(rate(process_cpu_seconds_total{job=~"api|worker"}[30s])) < 0.06`)
+	for _, name := range scaled {
+		s.before[name] = *s.autoscaler(t, name).Spec.MinReplicas
+	}
+	err := s.watch(t, "before", func(m moment, before int32) bool {
+		return m.CPU >= 0 && m.Pods == before && m.Wanted == before && m.Serving == before
 	})
+	if err != nil {
+		t.Fatalf("the autoscalers do not know the CPU time of their pods: %v", err)
+	}
 	second := profile.Duration(time.Second)
-	l := c.startLoad(t, "autoscaling", profile.Config{Kind: profile.Ramp, From: 200, To: 1200, Over: 45 * second, Duration: 240 * second})
-	var seen []moment
-	watch := func(phase string, done func(moment) bool) error {
-		last := -1
-		return insist(3*time.Minute, func(ctx context.Context) error {
-			m, err := c.look(ctx)
+	s.load = s.startLoad(t, "autoscaling", profile.Config{Kind: profile.Ramp, From: 200, To: 2000, Over: 80 * second, Duration: 300 * second})
+	up := s.watch(t, "up", func(m moment, before int32) bool { return m.Pods > before && m.Wanted > before && m.Serving > before })
+	u := users{What: "growing load", Seconds: time.Since(s.load.started).Seconds()}
+	judged := s.load.judge(t, "autoscaling")
+	u.note(judged)
+	for _, name := range scaled {
+		s.hasten(t, name)
+	}
+	down := s.watch(t, "down", func(m moment, before int32) bool {
+		return m.Pods == before && m.Wanted == before && m.Serving == before
+	})
+	text := "# Autoscaling of the API and the workers\n\n| s | phase | of | asked/s, mean | CPU of request | wanted | pods | serve |\n|---|---|---|---|---|---|---|---|\n"
+	for _, m := range s.seen {
+		text += fmt.Sprintf("| %d | %s | %s | %d | %d %% | %d | %d | %d |\n", m.Seconds, m.Phase, m.Of, m.Asked, m.CPU, m.Wanted, m.Pods, m.Serving)
+	}
+	text += "\nThe load is stopped when pods were added. For the way down the autoscalers' patience is cut from the chart's five minutes to 15 s.\n\n" + usersTable([]users{u})
+	s.keep(t, "autoscaling", map[string]any{"moments": s.seen, "users": u}, text)
+	if err := errors.Join(up, down); err != nil {
+		t.Error(err)
+	}
+	if judged.Status != verdict.Pass || u.Lost+u.Duplicated > 0 {
+		t.Errorf("%s: %s; %d lost, %d duplicated", judged.Status, judged.Reason, u.Lost, u.Duplicated)
+	}
+}
+
+// watch looks at all autoscalers until each is as it should be, and notes what it sees every five seconds and at last.
+func (s *scaling) watch(t *testing.T, phase string, done func(m moment, before int32) bool) error {
+	t.Helper()
+	began, last := time.Now(), -1
+	return insist(3*time.Minute, func(ctx context.Context) error {
+		var all []moment
+		var missing []error
+		for _, name := range scaled {
+			m, err := s.look(ctx, name)
 			if err != nil {
 				return err
 			}
-			m.Seconds, m.Phase = int(time.Since(l.started).Seconds()), phase
-			if !l.stopped {
-				m.Asked = int(l.status(t).AskedRate)
+			m.Phase = phase
+			if s.load != nil {
+				m.Seconds = int(time.Since(s.load.started).Seconds())
+				if !s.load.stopped {
+					m.Asked = int(s.load.status(t).AskedRate)
+				}
 			}
-			if m.Seconds/5 != last {
-				last = m.Seconds / 5
-				seen = append(seen, m)
+			if !done(m, s.before[name]) {
+				missing = append(missing, errors.New(m.String()))
 			}
-			if !done(m) {
-				return fmt.Errorf("%d pods, %d wanted, CPU %d %% at %d tasks/s", m.Pods, m.Wanted, m.CPU, m.Asked)
-			}
-			seen = append(seen, m)
-			return nil
-		})
-	}
-	up := watch("up", func(m moment) bool { return m.Pods > before && m.Wanted > before })
-	stop := l.stop(t.Context())
-	c.hasten(t, "api")
-	down := watch("down", func(m moment) bool { return m.Pods == before && m.Wanted == before })
-	text := "# Autoscaling of the API\n\n| s | phase | asked/s, mean | CPU of request | wanted | pods |\n|---|---|---|---|---|---|\n"
-	for _, m := range seen {
-		text += fmt.Sprintf("| %d | %s | %d | %d %% | %d | %d |\n", m.Seconds, m.Phase, m.Asked, m.CPU, m.Wanted, m.Pods)
-	}
-	text += "\nThe load is stopped when pods were added. For the way down the autoscaler's patience is cut from the chart's five minutes to 15 s.\n"
-	c.keep(t, "autoscaling", seen, text)
-	if err := errors.Join(up, stop, down); err != nil {
-		t.Error(err)
-	}
+			all = append(all, m)
+		}
+		if now := int(time.Since(began).Seconds()) / 5; now != last || len(missing) == 0 {
+			last = now
+			s.seen = append(s.seen, all...)
+		}
+		return errors.Join(missing...)
+	})
 }
 
 // autoscaler makes the autoscaler that the chart makes where autoscaling is enabled.
@@ -95,6 +133,8 @@ func (c *cluster) autoscaler(t *testing.T, name string) *autoscaling.HorizontalP
 		t.Fatal(err)
 	}
 	want := rendered(t, name)
+	// Two more of each have room on one node of two cores: neither may take the other's place.
+	want.Spec.MaxReplicas = min(want.Spec.MaxReplicas, *want.Spec.MinReplicas+2)
 	was, err := c.scale(t.Context(), name, *want.Spec.MinReplicas)
 	if err != nil {
 		t.Fatal(err)
@@ -129,12 +169,15 @@ func rendered(t *testing.T, name string) *autoscaling.HorizontalPodAutoscaler {
 	return nil
 }
 
-func (c *cluster) look(ctx context.Context) (moment, error) {
-	h, err := c.api.AutoscalingV2().HorizontalPodAutoscalers(namespace).Get(ctx, "api", meta.GetOptions{})
+func (c *cluster) look(ctx context.Context, name string) (moment, error) {
+	h, err := c.api.AutoscalingV2().HorizontalPodAutoscalers(namespace).Get(ctx, name, meta.GetOptions{})
 	if err != nil {
 		return moment{}, err
 	}
-	m := moment{Pods: h.Status.CurrentReplicas, Wanted: h.Status.DesiredReplicas, CPU: -1}
+	m := moment{Of: name, Pods: h.Status.CurrentReplicas, Wanted: h.Status.DesiredReplicas, CPU: -1}
+	if m.Serving, err = c.served(ctx, name); err != nil {
+		return m, err
+	}
 	for _, s := range h.Status.CurrentMetrics {
 		if s.Resource != nil && s.Resource.Current.AverageUtilization != nil {
 			m.CPU = *s.Resource.Current.AverageUtilization

@@ -46,10 +46,8 @@ func TestLife(t *testing.T) {
 
 	started := time.Now()
 	do("up")
-	t.Logf("ready %.0f s after the start", time.Since(started).Seconds())
-	if again := do("up"); !strings.Contains(again, "is running") {
-		t.Errorf("a second up does not say that there is one:\n%s", again)
-	}
+	tellReady(t, time.Since(started))
+	twice(t, repository, do)
 	if got := do("down"); !strings.Contains(got, "ended") {
 		t.Errorf("down says %q", got)
 	}
@@ -69,6 +67,65 @@ func TestLife(t *testing.T) {
 		t.Logf("killed %s", who)
 		nothingLeft(t, before)
 	}
+}
+
+// target is within how many seconds a cluster is to be ready whose parts are built. No machine is as fast
+// at all times, so it is told and not asserted.
+const target = 90
+
+func tellReady(t *testing.T, took time.Duration) {
+	t.Helper()
+	kept := "within"
+	if took.Seconds() > target {
+		kept = "LATER THAN"
+	}
+	t.Logf("ready %.0f s after the start, %s the %d s that are wanted", took.Seconds(), kept, target)
+}
+
+// twice asks for a cluster that is there: the pods of Chaos Mesh and of Prometheus must be the same as before.
+func twice(t *testing.T, repository string, do func(...string) string) {
+	t.Helper()
+	p := &places{repository: repository}
+	if err := p.resolve(); err != nil {
+		t.Fatal(err)
+	}
+	// What the operator makes comes after everything that an up waits for.
+	for _, pod := range []string{"prometheus-seatrial-0", "alertmanager-seatrial-0"} {
+		for _, condition := range []string{"create", "condition=Ready"} {
+			kubectl(t, p, "wait", "--namespace=monitoring", "--for="+condition, "pod/"+pod, "--timeout=2m")
+		}
+	}
+	first := pods(t, p)
+	if again := do("up"); !strings.Contains(again, "is running") {
+		t.Errorf("a second up does not say that there is one:\n%s", again)
+	}
+	if now := pods(t, p); now != first {
+		t.Errorf("a second up changed pods. They were\n%sand are\n%s", first, now)
+	}
+}
+
+// pods tells the pods of Chaos Mesh and of Prometheus, and who each is.
+func pods(t *testing.T, p *places) string {
+	t.Helper()
+	var all strings.Builder
+	for _, c := range []struct{ namespace, part string }{{"chaos-mesh", "chaos-daemon"}, {"monitoring", "prometheus-seatrial-0"}} {
+		text := kubectl(t, p, "get", "pods", "--namespace="+c.namespace, "--sort-by=.metadata.name",
+			`--output=jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}{"\n"}{end}`)
+		if !strings.Contains(text, c.part) {
+			t.Fatalf("namespace %s has no pod %s:\n%s", c.namespace, c.part, text)
+		}
+		all.WriteString(text)
+	}
+	return all.String()
+}
+
+func kubectl(t *testing.T, p *places, args ...string) string {
+	t.Helper()
+	text, err := p.tool(t.Context(), "kubectl", args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // outside is what of the machine a node could change: addresses, routes, rules

@@ -89,12 +89,18 @@ type step struct {
 func platform(ctx context.Context, p *places, show *steps) error {
 	foreign := func(module, path string) string { return filepath.Join(p.deps, "cluster", "foreign", module, path) }
 	apply := []string{"apply", "--server-side", "--force-conflicts", "-f"}[:4:4] // appended to twice
-	return p.do(ctx, show, []step{
+	err := p.do(ctx, show, []step{
 		{"definitions of the Prometheus operator", "kubectl", append(apply, foreign("prometheus-operator", "crds"))},
 		{"they are known", "kubectl", []string{"wait", "--for=condition=Established", "crd", "--all", "--timeout=" + patience.String()}},
 		{"CoreDNS, metrics-server, network policies, volumes, Prometheus, Alertmanager", "kubectl", append(apply, p.repo("deploy/cluster/manifests"))},
-		{"Chaos Mesh", "helm", []string{"upgrade", "--install", "chaos-mesh", foreign("chaos-mesh", "chart"),
-			"--namespace=chaos-mesh", "--create-namespace", "--values=" + p.repo("deploy/cluster/values/chaos-mesh.yaml")}},
+	})
+	if err != nil {
+		return err
+	}
+	if err := chaosMesh(ctx, p, show, foreign("chaos-mesh", "chart")); err != nil {
+		return err
+	}
+	return p.do(ctx, show, []step{
 		{"the node is ready", "kubectl", []string{"wait", "--for=condition=Ready", "node", "--all", "--timeout=" + patience.String()}},
 		{"the platform is up", "kubectl", []string{"wait", "--for=condition=Available", "deployment", "--all", "--all-namespaces", "--timeout=" + patience.String()}},
 		{"Chaos Mesh's daemon is up", "kubectl", []string{"rollout", "status", "daemonset", "--namespace=chaos-mesh", "chaos-daemon", "--timeout=" + patience.String()}},
