@@ -257,6 +257,7 @@ spec:
   {{- include "seatrial.hardened" . | nindent 2 }}
   restartPolicy: Never
   activeDeadlineSeconds: 120
+  terminationGracePeriodSeconds: 1
   containers:
     - name: ask
       {{- include "seatrial.container" . | nindent 6 }}
