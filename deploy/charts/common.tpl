@@ -44,11 +44,10 @@ securityContext:
 {{- end }}
 
 {{/*
-What every pod's spec begins with. Service links are off because a Service called
+What every pod's spec has in common. Service links are off because a Service called
 "nats" would set NATS_PORT, which the start scripts read.
 */}}
-{{- define "seatrial.pod" -}}
-serviceAccountName: {{ .app }}
+{{- define "seatrial.hardened" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
@@ -65,6 +64,12 @@ imagePullSecrets:
   - name: {{ . }}
   {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* What the spec of a workload's pod begins with. */}}
+{{- define "seatrial.pod" -}}
+serviceAccountName: {{ .app }}
+{{ include "seatrial.hardened" . }}
 topologySpreadConstraints:
   {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
   - maxSkew: 1
@@ -234,4 +239,50 @@ spec:
         - {type: Pods, value: 1, periodSeconds: 60}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/*
+A pod of `helm test`: "args" are what its image is started with, "script" is a ConfigMap that it reads
+below /etc/seatrial. Network policies know it by its label "app".
+*/}}
+{{- define "seatrial.test" -}}
+apiVersion: v1
+kind: Pod
+metadata:
+  {{- include "seatrial.metadata" . | nindent 2 }}
+  annotations:
+    helm.sh/hook: test
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+spec:
+  {{- include "seatrial.hardened" . | nindent 2 }}
+  restartPolicy: Never
+  activeDeadlineSeconds: 120
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: ask
+      {{- include "seatrial.container" . | nindent 6 }}
+      args:
+        {{- toYaml .args | nindent 8 }}
+      resources:
+        requests: {cpu: 10m, memory: 32Mi}
+        limits: {memory: 128Mi}
+      {{- with get . "script" }}
+      volumeMounts:
+        - {name: script, mountPath: /etc/seatrial, readOnly: true}
+  volumes:
+    - name: script
+      configMap:
+        name: {{ . }}
+      {{- end }}
+{{- end }}
+
+{{/*
+The pod of `helm test` for one chart: tries a shell's command on each of "at", which it finds in
+$at, until it succeeds. Without a command of the chart's own that is to fetch a page.
+*/}}
+{{- define "seatrial.asks" -}}
+{{- $try := get . "try" | default "timeout 5 wget -q -O - $at" -}}
+{{- $script := printf "for at; do until %s; do sleep 1; done; echo \"$at answers\"; done" $try -}}
+{{- include "seatrial.test" (dict "name" (printf "%s-test" .app) "app" "seatrial-test" "image" .image
+  "args" (concat (list "-c" $script "test") .at) "ctx" .ctx) }}
 {{- end }}

@@ -163,12 +163,37 @@ func TestEverythingIsThere(t *testing.T) {
 	if want := []string{"api", "loadgen", "nats", "valkey", "worker"}; !slices.Equal(jobs, want) {
 		t.Errorf("scraped jobs: %v, want %v", jobs, want)
 	}
-	if n := len(Of[*core.Pod](s)); n != 1 {
-		t.Errorf("%d test pods, want 1", n)
+	if have, want := tests(s), []string{"api-test", "loadgen-test", "nats-test", "seatrial-test", "valkey-test", "worker-test"}; !slices.Equal(have, want) {
+		t.Errorf("pods of helm test: %v, want %v", have, want)
 	}
 	for _, svc := range Of[*core.Service](s) {
 		if svc.Name == "api" && (svc.Spec.Ports[0].Port != 80 || svc.Spec.Selector["app"] != "api") {
 			t.Errorf("the API's Service is %v", svc.Spec)
+		}
+	}
+}
+
+// tests lists the pods of `helm test`.
+func tests(s System) []string {
+	var all []string
+	for _, p := range Of[*core.Pod](s) {
+		if p.Annotations["helm.sh/hook"] == "test" {
+			all = append(all, p.Name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// TestEveryChartHasATest: `helm test` of a chart that was installed alone runs something.
+func TestEveryChartHasATest(t *testing.T) {
+	for _, chart := range charts {
+		s, err := Decode(rendered(t, chart, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have := tests(s); chart != "namespaces" && !slices.Contains(have, chart+"-test") {
+			t.Errorf("chart %s: pods of helm test: %v, want %s-test among them", chart, have, chart)
 		}
 	}
 }

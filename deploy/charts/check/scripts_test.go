@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	core "k8s.io/api/core/v1"
 )
 
 // fakeCLI writes a valkey-cli that gives one answer.
@@ -116,6 +118,40 @@ func TestHelmTestSubmits(t *testing.T) {
 	out, err := exec.Command("/bin/sh", "../seatrial/files/submit.sh", api.URL, "60").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "is done") || gets.Load() < 2 || posts.Load() < 2 {
 		t.Errorf("%v after %d submissions and %d looks: %s", err, posts.Load(), gets.Load(), out)
+	}
+}
+
+// TestHelmTestAsks runs what the charts' pods of `helm test` run, with programs that fail once.
+func TestHelmTestAsks(t *testing.T) {
+	for _, p := range Of[*core.Pod](system(t, false)) {
+		args := p.Spec.Containers[0].Args
+		if args[0] != "-c" {
+			continue
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			dir := t.TempDir()
+			for name, bad := range map[string]string{"wget": "exit 1", "valkey-cli": `printf 'slave\nvalkey-0\n6379\nconnecting\n'; exit 0`} {
+				text := "#!/bin/sh\necho \"$*\" >>" + dir + "/calls\n[ $(grep -c . " + dir + "/calls) -gt 1 ] || { " + bad + "; }\necho connected\n"
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.Command("/bin/sh", args...)
+			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			asked := args[3:]
+			for _, at := range asked {
+				if !strings.Contains(string(out), at+" answers\n") {
+					t.Errorf("it does not say that %s answers: %s", at, out)
+				}
+			}
+			if calls := strings.Count(string(read(t, filepath.Join(dir, "calls"))), "\n"); calls != len(asked)+1 {
+				t.Errorf("%d calls for %d to ask, the first of which failed once: %s", calls, len(asked), out)
+			}
+		})
 	}
 }
 

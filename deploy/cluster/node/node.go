@@ -135,6 +135,9 @@ func network() error {
 		// Packets to services' addresses must have a way before they are translated.
 		{"ip", "route", "add", "default", "dev", "node0", "src", Address},
 		{"sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.forwarding=1"},
+		// Pods have no IPv6 but for link-local addresses, by which they would reach the node past all policies.
+		// A kernel without IPv6 does not know the name.
+		{"sysctl", "-eqw", "net.ipv6.conf.default.disable_ipv6=1"},
 	}
 	for _, argv := range append(rules, policyRules()...) {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
@@ -147,19 +150,28 @@ func network() error {
 // PolicyQueue is the queue at which the engine of network policies listens.
 const PolicyQueue = 98
 
-// policyRules send the first packet of each connection between pods to the
-// engine of network policies, which answers for the rest of it. The engine would
-// make such rules itself, with an expression (nft_queue) that not every kernel
-// has; the target NFQUEUE of xtables is the older and more common way to the same
-// queue. While nobody listens nothing passes: the policies fail closed.
-func policyRules() [][]string {
-	forward := func(rest ...string) []string {
-		return append([]string{"iptables-legacy", "-A", "FORWARD"}, rest...)
+// policyRules send the first packet of each connection between pods, and from a pod to
+// the node itself (the API server, kubelet), to the engine of network policies, which
+// answers for the rest of it. The engine would make such rules itself, with an
+// expression (nft_queue) that not every kernel has; the target NFQUEUE of xtables is the
+// older and more common way to the same queue. While nobody listens nothing passes: the
+// policies fail closed.
+//
+// What the node itself sends is not judged, as Kubernetes wants it: kubelet's probes and
+// the API server's calls leave by OUTPUT, and their answers are ESTABLISHED. What it
+// sends to itself comes in by lo: so the engine reaches the API server while it does not
+// answer yet. Everything else that comes in is from a pod, whatever address it claims.
+func policyRules() (all [][]string) {
+	add := func(chain string, rest ...string) {
+		all = append(all, append([]string{"iptables-legacy", "-A", chain}, rest...))
 	}
-	return [][]string{
-		forward("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT"),
-		forward("-j", "NFQUEUE", "--queue-num", fmt.Sprint(PolicyQueue)),
+	queue := []string{"-j", "NFQUEUE", "--queue-num", fmt.Sprint(PolicyQueue)}
+	for _, chain := range []string{"FORWARD", "INPUT"} {
+		add(chain, "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT")
 	}
+	add("FORWARD", queue...)
+	add("INPUT", append([]string{"!", "-i", "lo"}, queue...)...)
+	return all
 }
 
 // forward joins each connection at the door with one to address.

@@ -20,11 +20,26 @@ import (
 // listener stands behind it, so that a policy that lets it through shows.
 const nobody = "9999"
 
-// end is the pods of one kind: a side of the connections that are tried.
+// end is the pods of one kind, or a program of the node: a side of the connections that are tried.
 type end struct {
 	name, namespace string
 	pods            []core.Pod
 	container       string // from which is connected
+	node            []door // instead of pods
+}
+
+// door is where an end is connected to.
+type door struct {
+	name, ip string
+	ports    []string
+}
+
+func (e end) doors() []door {
+	all := slices.Clone(e.node)
+	for i := range e.pods {
+		all = append(all, door{e.pods[i].Name, e.pods[i].Status.PodIP, ports(&e.pods[i])})
+	}
+	return all
 }
 
 // listen is what a container does from which is connected: answer on the port of
@@ -32,25 +47,30 @@ type end struct {
 // process with the number 1 has none.
 const listen = `trap 'exit 0' TERM; nc -ll -p ` + nobody + ` -e true & sleep 900 & wait $!`
 
-// systemKinds are the kinds of pods that the charts keep alive.
-var systemKinds = []string{"api", "worker", "loadgen", "nats", "valkey"}
-
 // gather makes every end ready to connect from and to. A kind that runs gets a debug
 // container in each of its pods: their own addresses, labels and policies, and no
 // Service takes notice. For who does not run, pods with the labels stand in that
 // are never ready.
-func (c *cluster) gather(t *testing.T, n needs) []end {
+func (c *cluster) gather(t *testing.T, h home, n needs) []end {
 	t.Helper()
 	image := c.shellImage(t)
 	container := fmt.Sprintf("proof-%05d", rand.IntN(100_000))
-	c.twoLoadgens(t)
-	ends := []end{}
-	for _, kind := range systemKinds {
-		ends = append(ends, c.debugged(t, kind, namespace, "app="+kind, container, image))
+	if slices.Contains(h.kinds, "loadgen") {
+		c.twoLoadgens(t)
 	}
-	ends = append(ends, c.standIns(t, "seatrial-test", namespace, map[string]string{"app": "seatrial-test"}, image))
+	ends := []end{}
+	for _, kind := range h.kinds {
+		ends = append(ends, c.debugged(t, kind, h.namespace, "app="+kind, container, image))
+	}
+	for _, kind := range h.atTimes {
+		ends = append(ends, c.standIns(t, kind, h.namespace, map[string]string{"app": kind}, image))
+	}
 	for _, o := range n.Outsiders {
 		switch {
+		case o.Name == "api-server":
+			ends = append(ends, end{name: o.Name, node: c.apiServer(t)})
+		case o.Name == "kubelet":
+			ends = append(ends, end{name: o.Name, node: c.kubelets(t)})
 		case o.Namespace == "": // nobody outside of the cluster answers here
 		case len(o.Ports) > 0: // it has servers
 			ends = append(ends, c.debugged(t, o.Name, o.Namespace, labels.FormatLabels(o.Labels), container, image))
@@ -218,7 +238,8 @@ func (c *cluster) awaitListeners(t *testing.T, ends []end) {
 	})
 }
 
-// ports lists what is tried of a pod: every port that it names, and nobody's.
+// ports lists what is tried of a pod: every port that it names, and nobody's. Of UDP only
+// DNS, as nothing else would answer the question that is asked.
 func ports(p *core.Pod) []string {
 	all := []string{nobody}
 	for _, c := range p.Spec.Containers {
@@ -227,7 +248,9 @@ func ports(p *core.Pod) []string {
 			if port.Protocol == core.ProtocolUDP {
 				name += "/udp"
 			}
-			all = append(all, name)
+			if port.Protocol != core.ProtocolUDP || port.ContainerPort == 53 {
+				all = append(all, name)
+			}
 		}
 	}
 	slices.Sort(all)

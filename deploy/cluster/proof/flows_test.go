@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// needs is deploy/charts/flows.yaml: who needs whom, and who else is tried.
+// needs is a file like deploy/charts/flows.yaml: who needs whom, and who else is tried.
 type needs struct {
 	Outsiders []outsider
 	Flows     []string
@@ -23,15 +23,15 @@ type outsider struct {
 	Ports           []intstr.IntOrString
 }
 
-func readNeeds(t *testing.T) needs {
+func readNeeds(t *testing.T, file string) needs {
 	t.Helper()
-	text, err := os.ReadFile("../../charts/flows.yaml")
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var n needs
 	if err := yaml.UnmarshalStrict(text, &n); err != nil {
-		t.Fatalf("read deploy/charts/flows.yaml: %v", err)
+		t.Fatalf("read %s: %v", file, err)
 	}
 	return n
 }
@@ -47,7 +47,7 @@ const (
 type try struct {
 	From string `json:"from"` // kind of the sender
 	To   string `json:"to"`   // kind of the receiver
-	Pod  string `json:"pod"`  // the receiver
+	Pod  string `json:"pod"`  // the receiver: a pod, or one of the node's addresses
 	Port string `json:"port"` // 6379, or 53/udp
 	Seen string `json:"seen"` // open, silent or refused
 }

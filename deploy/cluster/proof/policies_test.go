@@ -24,32 +24,35 @@ const patience = 4
 // reach the node a moment after their objects and their pods' addresses do.
 const rounds = 4
 
-// TestNetworkPolicies tries every pair of pods on every port, in both directions: what
-// deploy/charts/flows.yaml lists connects, nothing else does. Then it opens one
-// flow more, to see that it would be found.
-func TestNetworkPolicies(t *testing.T) {
-	c := connect(t)
-	n := readNeeds(t)
-	flows := slices.DeleteFunc(slices.Clone(n.Flows), func(f string) bool { return strings.Contains(f, "world") })
-	ends := c.gather(t, n)
+// TestNetworkPolicies tries every pair of pods on every port, in both directions, and the way
+// from every pod to the API server and kubelet: what deploy/charts/flows.yaml lists connects,
+// nothing else does. Then it opens one flow more, to see that it would be found.
+func TestNetworkPolicies(t *testing.T) { connect(t).provePolicies(t, homeOfSystem) }
 
-	tries := c.settle(t, flows, pairs(ends))
-	for _, problem := range wrong(flows, tries) {
+// TestVerifierPolicies tries the same of the verifier's namespace and its list of flows.
+func TestVerifierPolicies(t *testing.T) { connect(t).provePolicies(t, homeOfVerifier) }
+
+func (c *cluster) provePolicies(t *testing.T, h home) {
+	n := readNeeds(t, h.flows)
+	ends := c.gather(t, h, n)
+	c.unhindered(t, ends)
+
+	tries := c.settle(t, n.Flows, pairs(h.namespace, ends))
+	for _, problem := range wrong(n.Flows, tries) {
 		t.Error(problem)
 	}
-	// Whoever reaches nothing at all proves nothing by not reaching others.
 	for _, e := range ends {
-		if !slices.ContainsFunc(tries, func(try try) bool { return try.From == e.name && try.Seen == open }) {
-			c.reachesSomebody(t, e, ends)
+		if len(e.pods) > 0 {
+			c.canConnect(t, h, e, ends, tries)
 		}
 	}
-	c.keep(t, "networkpolicies", tries, fmt.Sprintf("# NetworkPolicies by connections\n\n%d connections between %d kinds of pods. "+
+	c.keep(t, h.evidence, tries, fmt.Sprintf("# NetworkPolicies of namespace %s by connections\n\n%d connections between %d kinds of pods and programs of the node. "+
 		"open: connected, ·: no answer within %d s, empty: the same pod, or none of the policies' business. "+
-		"Port %s is nobody's: a listener was put behind it.\n\n%s", len(tries), len(ends), patience, nobody, matrix(tries)))
+		"Port %s is nobody's: a listener was put behind it.\n\n%s", h.namespace, len(tries), len(ends), patience, nobody, matrix(tries)))
 	if t.Failed() {
 		return
 	}
-	c.breach(t, flows, ends)
+	c.breach(t, h, n.Flows, ends)
 }
 
 // pair is a connection to try: the sender's pod and the try without its result.
@@ -59,23 +62,30 @@ type pair struct {
 	try
 }
 
-// pairs lists every connection from one pod of each kind to every other pod on every
-// port, as far as it is the policies' business: one of both is in the system's namespace.
-func pairs(ends []end) []pair {
+// pairs lists every connection from one pod of each kind to every other pod, and to the node's
+// programs, on every port, as far as it is the policies' business: one of both is at home.
+func pairs(home string, ends []end) []pair {
 	var all []pair
 	for _, from := range ends {
 		for _, to := range ends {
-			if from.namespace != namespace && to.namespace != namespace {
-				continue
+			if from.namespace == home || to.namespace == home {
+				all = append(all, between(from, to)...)
 			}
-			for _, pod := range to.pods {
-				if pod.UID == from.pods[0].UID {
-					continue
-				}
-				for _, port := range ports(&pod) {
-					all = append(all, pair{from, pod.Status.PodIP, try{From: from.name, To: to.name, Pod: pod.Name, Port: port}})
-				}
-			}
+		}
+	}
+	return all
+}
+
+// between lists the connections from one end's first pod to another end. The node's programs are let in
+// everywhere, whatever policies say, and are no senders.
+func between(from, to end) []pair {
+	var all []pair
+	for _, d := range to.doors() {
+		if len(from.pods) == 0 || d.ip == from.pods[0].Status.PodIP {
+			continue
+		}
+		for _, port := range d.ports {
+			all = append(all, pair{from, d.ip, try{From: from.name, To: to.name, Pod: d.name, Port: port}})
 		}
 	}
 	return all
@@ -170,40 +180,77 @@ udp() { timeout %d busybox nslookup -type=a kubernetes.default.svc.cluster.local
 	return b.String()
 }
 
-// reachesSomebody sees that a sender without any open flow can connect where no
-// policy is: to somebody outside of the system's namespace.
-func (c *cluster) reachesSomebody(t *testing.T, from end, ends []end) {
+// unhindered sees that the node's programs answer whom no policy hinders: silence for others is
+// then the policies' doing.
+func (c *cluster) unhindered(t *testing.T, ends []end) {
 	t.Helper()
+	free := slices.IndexFunc(ends, func(e end) bool { return e.name == "impostor" })
+	if free < 0 {
+		t.Fatal("nobody is tried who is outside of all policies")
+	}
+	var todo []pair
 	for _, to := range ends {
-		if to.namespace == namespace || to.name == from.name {
-			continue
+		if len(to.pods) == 0 {
+			todo = append(todo, between(ends[free], to)...)
 		}
-		p := pair{from, to.pods[0].Status.PodIP, try{From: from.name, To: to.name, Pod: to.pods[0].Name, Port: nobody}}
-		tries, err := c.connectAll(t.Context(), []pair{p})
-		if err == nil && tries[0].Seen == open {
+	}
+	var flows []string
+	for _, p := range todo {
+		flows = append(flows, p.flow())
+	}
+	if len(todo) == 0 {
+		t.Fatal("no program of the node is tried")
+	}
+	for _, problem := range wrong(flows, c.settle(t, flows, todo)) {
+		t.Errorf("no policy speaks of it: %s", problem)
+	}
+}
+
+// canConnect sees that who is silent is not just broken: an end has a connection that is open,
+// to somebody outside if it has none at home, or is at least connected to. Strangers at home may have
+// none; a door is opened to them by the breach.
+func (c *cluster) canConnect(t *testing.T, h home, e end, ends []end, tries []try) {
+	t.Helper()
+	opened := func(is func(try) bool) bool {
+		return slices.ContainsFunc(tries, func(try try) bool { return try.Seen == open && is(try) })
+	}
+	if e.name == "stranger" || opened(func(try try) bool { return try.From == e.name }) {
+		return
+	}
+	if e.namespace != h.namespace {
+		var todo []pair
+		for _, to := range ends {
+			if to.namespace != h.namespace {
+				todo = append(todo, between(e, to)...)
+			}
+		}
+		outside, err := c.connectAll(t.Context(), todo)
+		if err == nil && slices.ContainsFunc(outside, func(try try) bool { return try.Seen == open }) {
 			return
 		}
 	}
-	t.Errorf("%s reaches nobody at all: that it does not reach the system proves nothing", from.name)
+	if !opened(func(try try) bool { return try.To == e.name }) {
+		t.Errorf("%s reaches nobody at all: that it does not reach others proves nothing", e.name)
+	}
 }
 
-// breach lets a stranger reach workers on nobody's port, and expects the proof to say so of
-// every worker and of nothing else, until the door is shut again.
-func (c *cluster) breach(t *testing.T, flows []string, ends []end) {
+// breach lets a stranger reach a kind on nobody's port, and expects the proof to say so of
+// every pod of that kind and of nothing else, until the door is shut again.
+func (c *cluster) breach(t *testing.T, h home, flows []string, ends []end) {
 	t.Helper()
 	var mine []pair
 	var want []string
-	for _, p := range pairs(ends) {
+	for _, p := range pairs(h.namespace, ends) {
 		if p.From == "stranger" {
 			mine = append(mine, p)
 		}
-		if p.From == "stranger" && p.To == "worker" && p.Port == nobody {
-			want = append(want, fmt.Sprintf("open, and nobody needs it: stranger->worker:%s (pod %s)", nobody, p.Pod))
+		if p.From == "stranger" && p.To == h.breached && p.Port == nobody {
+			want = append(want, fmt.Sprintf("open, and nobody needs it: stranger->%s:%s (pod %s)", h.breached, nobody, p.Pod))
 		}
 	}
 	strangers := slices.DeleteFunc(slices.Clone(flows), func(f string) bool { return !strings.HasPrefix(f, "stranger->") })
 	slices.Sort(want)
-	shut := c.openDoor(t)
+	shut := c.openDoor(t, h)
 	found := c.await(t, mine, strangers, want)
 	t.Logf("with a policy too many the proof says: %q", found)
 	if err := shut(t.Context()); err != nil {
@@ -229,22 +276,22 @@ func (c *cluster) await(t *testing.T, mine []pair, flows, want []string) []strin
 	return found
 }
 
-// openDoor allows strangers to reach workers on nobody's port. It is shut by the
+// openDoor allows strangers to reach the breached kind on nobody's port. It is shut by the
 // returned function, and at the end of the test.
-func (c *cluster) openDoor(t *testing.T) (shut func(context.Context) error) {
+func (c *cluster) openDoor(t *testing.T, h home) (shut func(context.Context) error) {
 	t.Helper()
 	peer := func(app string) network.NetworkPolicyPeer {
 		return network.NetworkPolicyPeer{PodSelector: &meta.LabelSelector{MatchLabels: map[string]string{"app": app}}}
 	}
 	port := []network.NetworkPolicyPort{{Protocol: ptr(core.ProtocolTCP), Port: ptr(intstr.Parse(nobody))}}
-	policies := c.api.NetworkingV1().NetworkPolicies(namespace)
+	policies := c.api.NetworkingV1().NetworkPolicies(h.namespace)
 	for _, p := range []network.NetworkPolicy{
 		{ObjectMeta: meta.ObjectMeta{Name: "proof-breach-in"}, Spec: network.NetworkPolicySpec{
-			PodSelector: *peer("worker").PodSelector, PolicyTypes: []network.PolicyType{network.PolicyTypeIngress},
+			PodSelector: *peer(h.breached).PodSelector, PolicyTypes: []network.PolicyType{network.PolicyTypeIngress},
 			Ingress: []network.NetworkPolicyIngressRule{{From: []network.NetworkPolicyPeer{peer("stranger")}, Ports: port}}}},
 		{ObjectMeta: meta.ObjectMeta{Name: "proof-breach-out"}, Spec: network.NetworkPolicySpec{
 			PodSelector: *peer("stranger").PodSelector, PolicyTypes: []network.PolicyType{network.PolicyTypeEgress},
-			Egress: []network.NetworkPolicyEgressRule{{To: []network.NetworkPolicyPeer{peer("worker")}, Ports: port}}}},
+			Egress: []network.NetworkPolicyEgressRule{{To: []network.NetworkPolicyPeer{peer(h.breached)}, Ports: port}}}},
 	} {
 		if _, err := policies.Create(t.Context(), &p, meta.CreateOptions{}); err != nil {
 			t.Fatal(err)
