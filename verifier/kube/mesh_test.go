@@ -196,7 +196,7 @@ func (m *mesh) rules(ctx context.Context, object client.Object, id string) {
 	if err := m.client.Update(ctx, p); err != nil {
 		m.t.Error(err)
 	}
-	p.Status.FailedMessage = m.refuses
+	p.Status.FailedMessage, p.Status.ObservedGeneration = m.refuses, p.Generation
 	if err := m.client.Status().Update(ctx, p); err != nil {
 		m.t.Error(err)
 	}

@@ -48,7 +48,8 @@ func (t *Testbed) ruleFailures(ctx context.Context, r *round) []string {
 	}
 	var all []string
 	for _, p := range rules {
-		if p.Status.FailedMessage != "" && len(sources(p, sourceOf(r.seen()))) > 0 {
+		// What it says of rules before these ones is no message about them.
+		if p.Status.FailedMessage != "" && p.Status.ObservedGeneration >= p.Generation && len(sources(p, sourceOf(r.seen()))) > 0 {
 			all = append(all, oneLine(p.Status.FailedMessage))
 		}
 	}
