@@ -115,3 +115,25 @@ func TestWhatTheKernelCannotDo(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestRulesThatFailWhenTheFaultIsGivenUp: the kernel's first word ends the injection while
+// Chaos Mesh has not come to every pod. Those whose turn comes then need no force either.
+func TestRulesThatFailWhenTheFaultIsGivenUp(t *testing.T) {
+	c := newCluster(t)
+	c.mesh.set(func() { c.mesh.refuses, c.mesh.slow = "Error: Specified qdisc kind is unknown.", true })
+	c.bed.injectWithin, c.bed.recoverWithin = time.Minute, time.Minute
+	f, err := c.bed.Prepare(t.Context(), delayOf(t), nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Inject(t.Context()); err == nil {
+		t.Fatal("it is in force")
+	}
+	if err := f.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.noResidue(t, f)
+	if strings.Contains(f.Account(), "force") {
+		t.Errorf("account: %s", f.Account())
+	}
+}

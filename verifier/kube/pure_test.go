@@ -52,6 +52,9 @@ func TestInForceAndRecovered(t *testing.T) {
 		if got := inForce(c.status); got != c.inForce {
 			t.Errorf("%s: in force %v, want %v", name, got, c.inForce)
 		}
+		if c.inForce && halfway(c.status) || name == "rules not set in the pod yet" && !halfway(c.status) {
+			t.Errorf("%s: halfway %v", name, halfway(c.status))
+		}
 		if got := recovered(c.status); got != c.recovered {
 			t.Errorf("%s: recovered %v, want %v", name, got, c.recovered)
 		}

@@ -276,7 +276,7 @@ func (f *Fault) noteVictims(ctx context.Context, r *round) {
 	}
 }
 
-// follow keeps Chaos Mesh's last word on an object that goes.
+// follow keeps Chaos Mesh's last word on an object that goes, and helps it to let go.
 func (f *Fault) follow(ctx context.Context, r *round) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -287,6 +287,9 @@ func (f *Fault) follow(ctx context.Context, r *round) (stop func()) {
 			switch err := f.bed.client.Get(ctx, client.ObjectKeyFromObject(object), object); {
 			case err == nil:
 				r.see(object)
+				if halfway(statusOf(object)) {
+					_ = f.loosen(ctx, r) // what stays stuck, cleanup forces
+				}
 			case apierrors.IsNotFound(err):
 				return
 			}
