@@ -42,7 +42,8 @@ type Plan struct {
 	Recover       Duration          `json:"recover_within"` // from the fault's removal to a healthy system
 	Objectives    []ObjectivePlan   `json:"objectives,omitempty"`
 	Alerts        []AlertPlan       `json:"alerts,omitempty"`
-	Quiet         bool              `json:"quiet,omitempty"` // no alert may fire
+	Quiet         bool              `json:"quiet,omitempty"`    // no alert may fire
+	GameDay       bool              `json:"game_day,omitempty"` // people deal with the fault, by whatever they choose
 	Mitigation    *MitigationPlan   `json:"mitigation,omitempty"`
 	Guarantees    []GuaranteePlan   `json:"guarantees,omitempty"`
 	Runbooks      []RunbookPlan     `json:"runbooks,omitempty"`       // all that there are: each one's diagnosis is asked in each trial
@@ -171,6 +172,8 @@ type Record struct {
 	Markers []Marker `json:"markers"`
 	Proofs  []Proof  `json:"proofs,omitempty"`
 	Victims []string `json:"victims,omitempty"`
+	// VictimPods is what became of the victims, where the testbed tells; none in old Evidence.
+	VictimPods []VictimPod `json:"victim_pods,omitempty"`
 	// Restarts is how often each pod's server was started from the injection to the end of
 	// the load, those that were not once left out; nil where that is not known.
 	Restarts map[string]int `json:"restarts"`

@@ -71,6 +71,7 @@ type Scenario struct {
 	Mitigation *Mitigation `json:"mitigation,omitempty"`
 	Proofs     []Proof     `json:"proofs"`
 	Victims    []string    `json:"victims,omitempty"`
+	VictimPods []VictimPod `json:"victim_pods,omitempty"`
 	BudgetCost float64     `json:"budget_cost"` // share of a 30-day error budget spent from the injection to the end of the load
 	Latency    Latency     `json:"latency"`
 }
@@ -196,6 +197,40 @@ type Proof struct {
 	InForceAt  *time.Time `json:"in_force_at,omitempty"`
 	Account    string     `json:"account,omitempty"` // what the injector itself counted
 }
+
+// VictimPod is what became of a pod that a fault was in, or whose traffic it was about: from
+// the injection until the fault began to be taken back or, before that, a mitigation began.
+type VictimPod struct {
+	Experiment string `json:"experiment"`
+	Name       string `json:"name"`
+	// UIDBefore is of the pod of this name at the injection, UIDAfter at the end; "" when
+	// there was none.
+	UIDBefore string         `json:"uid_before"`
+	UIDAfter  string         `json:"uid_after"`
+	Restarts  map[string]int `json:"restarts,omitempty"` // by container of the same pod; those that were not are left out
+	// Lasting says that the fault was to stay in this pod. One that kills it is not.
+	Lasting bool   `json:"lasting,omitempty"`
+	Unknown string `json:"unknown,omitempty"` // why the testbed did not tell what became of it
+}
+
+// Story says what became of the pod: "the same pod", "replaced", "gone", "not there when the
+// fault was injected" or "not known: …".
+func (v *VictimPod) Story() string {
+	switch {
+	case v.Unknown != "":
+		return "not known: " + v.Unknown
+	case v.UIDBefore == "":
+		return "not there when the fault was injected"
+	case v.UIDAfter == "":
+		return "gone"
+	case v.UIDAfter != v.UIDBefore:
+		return "replaced"
+	}
+	return SamePod
+}
+
+// SamePod is the Story of a pod that stayed.
+const SamePod = "the same pod"
 
 // Latency of accepted requests over the whole trial, in seconds: from the
 // planned send time (what a user waits) and from the real one (what Vegeta prints).

@@ -83,7 +83,7 @@ const margin = 5 * time.Second
 // to longest from its proof. What the scenario asks of its own short fault window
 // is left out; everything else is judged as ever.
 func PlanOf(p evidence.Plan, longest time.Duration) evidence.Plan {
-	p.Name = Name
+	p.Name, p.GameDay = Name, true
 	p.Fault = evidence.Duration(longest + time.Duration(p.InForce) + margin)
 	p.Objectives = slices.DeleteFunc(slices.Clone(p.Objectives), func(o evidence.ObjectivePlan) bool { return o.Window == "fault" })
 	p.Mitigation = nil // that is the crew's

@@ -21,7 +21,7 @@ import (
 // readyDaemons are Chaos Mesh's daemons that are ready, by node.
 func (t *Testbed) readyDaemons(ctx context.Context) (map[string]core.Pod, error) {
 	var pods core.PodList
-	err := t.client.List(ctx, &pods, client.InNamespace(t.cfg.ChaosMeshNamespace), client.MatchingLabels{component: "chaos-daemon"})
+	err := t.client.List(ctx, &pods, client.InNamespace(t.cfg.ChaosMeshNamespace), client.MatchingLabels{component: daemonPart})
 	if err != nil {
 		return nil, err
 	}

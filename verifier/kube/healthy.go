@@ -136,12 +136,17 @@ func whole(owners []owner, pods []core.Pod) error {
 	return nil
 }
 
-// undisturbed finds experiments in the system's namespace that are not this run's:
-// a trial would take their effects for its own's.
+// undisturbed finds experiments in the system's namespace that are not this run's, of
+// every kind that breaks pods: a trial would take their effects for its own's. Those in
+// other namespaces, which may aim at this one, it does not see: that takes a ClusterRole.
 func (t *Testbed) undisturbed(ctx context.Context) error {
-	for _, kind := range []string{v1alpha1.KindPodChaos, v1alpha1.KindNetworkChaos, v1alpha1.KindStressChaos} {
+	for _, kind := range breaking() {
 		list := v1alpha1.AllKinds()[kind].SpawnList()
-		if err := t.client.List(ctx, list, client.InNamespace(t.cfg.Namespace)); err != nil {
+		err := t.client.List(ctx, list, client.InNamespace(t.cfg.Namespace))
+		if apimeta.IsNoMatchError(err) {
+			continue // an older Chaos Mesh does not have it, and nobody can use it
+		}
+		if err != nil {
 			return fmt.Errorf("list every %s in namespace %s: %w", kind, t.cfg.Namespace, err)
 		}
 		items, err := apimeta.ExtractList(list)
@@ -156,4 +161,16 @@ func (t *Testbed) undisturbed(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// breaking are the kinds of objects that break pods, sorted: those of the resources in kinds.
+func breaking() []string {
+	var all []string
+	for kind := range v1alpha1.AllKinds() {
+		if slices.Contains(kinds, strings.ToLower(kind)) {
+			all = append(all, kind)
+		}
+	}
+	slices.Sort(all)
+	return all
 }

@@ -1,11 +1,20 @@
 package kube
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	core "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
 
 // system is a whole one: owners and pods.
@@ -58,5 +67,67 @@ func TestWhole(t *testing.T) {
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
+	}
+}
+
+func TestHealthySeesExperimentsOfOthers(t *testing.T) {
+	c := newCluster(t)
+	if err := c.bed.undisturbed(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f := c.prepare(t, "worker-down", time.Minute)
+	if err := f.Inject(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.bed.undisturbed(t.Context()); err != nil {
+		t.Errorf("its own: %v", err)
+	}
+	other := c.other(func(bed *Testbed) { bed.cfg.Run = "another" })
+	if err := other.undisturbed(t.Context()); err == nil || !strings.Contains(err.Error(), "none of this run's") {
+		t.Errorf("another's: %v", err)
+	}
+	if err := f.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, object := range map[string]client.Object{
+		"TimeChaos skew": &v1alpha1.TimeChaos{Spec: v1alpha1.TimeChaosSpec{TimeOffset: "1m"}},
+		"DNSChaos names": &v1alpha1.DNSChaos{Spec: v1alpha1.DNSChaosSpec{Action: v1alpha1.ErrorAction}},
+	} {
+		object.SetNamespace(c.ns)
+		object.SetName(strings.Fields(name)[1])
+		pinned := object.(v1alpha1.InnerObjectWithSelector)
+		for _, s := range selectorsOf(pinned) {
+			s.Mode, s.Selector = v1alpha1.AllMode, v1alpha1.PodSelectorSpec{Pods: map[string][]string{c.ns: {"worker-0"}}}
+		}
+		if err := c.Client.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.bed.undisturbed(t.Context()); err == nil || !strings.Contains(err.Error(), name+" is in force") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := c.Client.Delete(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.bed.undisturbed(t.Context()); err != nil {
+		t.Errorf("when they are gone: %v", err)
+	}
+}
+
+// TestAKindThatIsNotThereDisturbsNobody: an older Chaos Mesh has fewer.
+func TestAKindThatIsNotThereDisturbsNobody(t *testing.T) {
+	absent := func(_ context.Context, _ client.WithWatch, list client.ObjectList, _ ...client.ListOption) error {
+		return &apimeta.NoKindMatchError{GroupKind: schema.GroupKind{Group: "chaos-mesh.org", Kind: fmt.Sprintf("%T", list)}}
+	}
+	refused := func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+		return errors.New("not allowed")
+	}
+	bed := &Testbed{client: interceptor.NewClient(nil, interceptor.Funcs{List: absent})}
+	if err := bed.undisturbed(t.Context()); err != nil {
+		t.Error(err)
+	}
+	bed.client = interceptor.NewClient(nil, interceptor.Funcs{List: refused})
+	if err := bed.undisturbed(t.Context()); err == nil || !strings.Contains(err.Error(), "list every DNSChaos") {
+		t.Errorf("a kind that may not be looked for: %v", err)
 	}
 }

@@ -58,9 +58,9 @@ type Testbed struct {
 
 	injectWithin, recoverWithin time.Duration // shorter in tests
 
-	mu     sync.Mutex
-	rights map[right]bool    // that were granted
-	beyond map[string]string // the kernel, by kernelTask: the message that said so
+	mu      sync.Mutex
+	rights  map[right]bool  // that were granted
+	kernels map[task]string // that were asked: "" for one that could, else the message that said that it cannot
 }
 
 // scheme has Kubernetes' own kinds and Chaos Mesh's.
@@ -111,7 +111,7 @@ func open(cfg Config, access *rest.Config) (*Testbed, error) {
 		return nil, fmt.Errorf("connect to the cluster at %s: %w", access.Host, err)
 	}
 	return &Testbed{
-		cfg: cfg, client: c, logs: core, dialer: &tunnel.Dialer{Client: c, Config: access}, rights: map[right]bool{}, beyond: map[string]string{},
+		cfg: cfg, client: c, logs: core, dialer: &tunnel.Dialer{Client: c, Config: access}, rights: map[right]bool{}, kernels: map[task]string{},
 		injectWithin: injectWithin, recoverWithin: recoverWithin,
 		ask: func(context.Context, string) (bool, error) { return true, nil },
 	}, nil

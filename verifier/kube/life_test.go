@@ -2,10 +2,10 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -47,7 +47,7 @@ func newCluster(t *testing.T) *cluster {
 	}
 	chaos := b.Namespace(t)
 	for name, labels := range map[string]map[string]string{
-		"controller": {component: "controller-manager", "app.kubernetes.io/version": "2.8.3"}, "daemon": {component: "chaos-daemon"},
+		"controller": {component: "controller-manager", "app.kubernetes.io/version": "2.8.3"}, "daemon": {component: "chaos-daemon", "app.kubernetes.io/version": "2.8.3"},
 	} {
 		p := podOf(chaos, name, labels)
 		create(t, b.Client, p)
@@ -239,42 +239,43 @@ func TestTheSameSeedDrawsTheSameVictims(t *testing.T) {
 	}
 }
 
-// TestWhatTheKernelCannotDo: the error has Chaos Mesh's words, and what was begun
-// is taken back without force.
-func TestWhatTheKernelCannotDo(t *testing.T) {
+// TestAVictimThatIsReplacedTakesItsFaultAlong: its UID tells, until the fault is taken back.
+func TestAVictimThatIsReplacedTakesItsFaultAlong(t *testing.T) {
 	c := newCluster(t)
-	c.mesh.set(func() { c.mesh.refuses = "Error: Specified qdisc kind is unknown." })
-	e, err := experiments.Embedded().Get("nats-partition")
-	if err != nil {
+	f := c.prepare(t, "nats-quorum-lost", time.Minute)
+	if pods, err := f.VictimPods(t.Context()); err != nil || len(pods) > 0 {
+		t.Errorf("before the injection: %+v, %v", pods, err)
+	}
+	if err := f.Inject(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	delay := *e
-	delay.Victims = ""
-	chaos := e.Object.DeepCopyObject().(*v1alpha1.NetworkChaos)
-	chaos.Spec.Action, chaos.Spec.Delay = v1alpha1.DelayAction, &v1alpha1.DelaySpec{Latency: "10ms"}
-	delay.Object, delay.Action = chaos, string(v1alpha1.DelayAction)
-	f, err := c.bed.Prepare(t.Context(), &delay, nil, 1)
-	if err != nil {
-		t.Fatal(err)
+	replace := func(name string) {
+		t.Helper()
+		if err := c.Client.Delete(t.Context(), podOf(c.ns, name, nil), client.GracePeriodSeconds(0)); err != nil {
+			t.Fatal(err)
+		}
+		makePod(t, c.Client, c.ns, name, "nats")
 	}
-	err = f.Inject(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "Specified qdisc kind is unknown") || !strings.Contains(err.Error(), "injected 0 of 3") {
-		t.Fatalf("inject: %v", err)
+	victims := f.Victims()
+	replace(victims[1])
+	inForce, err := f.VictimPods(t.Context())
+	if err != nil || len(inForce) != 2 {
+		t.Fatalf("%+v, %v", inForce, err)
 	}
-	if unable := new(experiments.Unable); !errors.As(err, &unable) {
-		t.Errorf("it is not told that this testbed cannot do it: %v", err)
+	stays, goes := inForce[0], inForce[1]
+	if stays.Name != victims[0] || stays.UIDBefore == "" || stays.UIDAfter != stays.UIDBefore || goes.Name != victims[1] || goes.UIDAfter == "" || goes.UIDAfter == goes.UIDBefore {
+		t.Errorf("%+v", inForce)
 	}
 	if err := f.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.noResidue(t, f)
-	if strings.Contains(f.Account(), "force") {
-		t.Errorf("account: %s", f.Account())
+	replace(victims[0]) // the fault was over
+	if after, err := f.VictimPods(t.Context()); err != nil || !reflect.DeepEqual(after, inForce) {
+		t.Errorf("%+v, %v; want what was when it was taken back: %+v", after, err, inForce)
 	}
-	if _, err := c.bed.Prepare(t.Context(), &delay, nil, 1); err == nil || !strings.Contains(err.Error(), "the kernel cannot do netem on node: ") {
-		t.Errorf("what failed is tried again: %v", err)
+	if got := f.Account(); !strings.Contains(got, "while it was in force: "+victims[1]+" was replaced") {
+		t.Errorf("account: %s", got)
 	}
-	c.prepare(t, "nats-partition", time.Minute) // which asks for no netem
 }
 
 func TestWhatChaosMeshNeverTakesBackIsForced(t *testing.T) {
@@ -354,27 +355,6 @@ func TestPreflight(t *testing.T) {
 	}
 	if err := prepare(daemonless, "worker-kill"); err != nil {
 		t.Errorf("killing a pod needs no daemon: %v", err)
-	}
-}
-
-func TestHealthySeesExperimentsOfOthers(t *testing.T) {
-	c := newCluster(t)
-	if err := c.bed.undisturbed(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	f := c.prepare(t, "worker-down", time.Minute)
-	if err := f.Inject(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.bed.undisturbed(t.Context()); err != nil {
-		t.Errorf("its own: %v", err)
-	}
-	other := c.other(func(bed *Testbed) { bed.cfg.Run = "another" })
-	if err := other.undisturbed(t.Context()); err == nil || !strings.Contains(err.Error(), "none of this run's") {
-		t.Errorf("another's: %v", err)
-	}
-	if err := f.Recover(t.Context()); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,8 +27,10 @@ type mesh struct {
 	ns     string
 
 	mu      sync.Mutex
-	refuses string // the message with which injections fail; "" for none
-	stuck   bool   // nothing is ever taken back
+	refuses string   // the message with which injections fail; "" for none
+	stuck   bool     // nothing is ever taken back
+	slow    bool     // it comes to one pod's rules at a time, to others' when the object is to go
+	came    []string // pods whose rules it has tried to set
 	seen    []client.Object
 }
 
@@ -196,8 +199,17 @@ func (m *mesh) rules(ctx context.Context, object client.Object, id string) {
 	if err := m.client.Update(ctx, p); err != nil {
 		m.t.Error(err)
 	}
-	p.Status.FailedMessage = m.refuses
-	if err := m.client.Status().Update(ctx, p); err != nil {
+	if m.slow && len(m.came) > 0 {
+		return
+	}
+	m.came = append(m.came, id)
+	m.try(ctx, p)
+}
+
+// try plays the controller of a pod's rules, and says whether it could set them.
+func (m *mesh) try(ctx context.Context, p *v1alpha1.PodNetworkChaos) {
+	p.Status.FailedMessage, p.Status.ObservedGeneration = m.refuses, p.Generation
+	if err := m.client.Status().Update(ctx, p); err != nil && !apierrors.IsConflict(err) {
 		m.t.Error(err)
 	}
 }
@@ -218,6 +230,7 @@ func (m *mesh) undo(ctx context.Context, object v1alpha1.InnerObjectWithSelector
 			// It must be injected before it can be taken back, and is when no rule is left.
 			var p v1alpha1.PodNetworkChaos
 			if m.client.Get(ctx, keyOf(r.Id), &p) == nil && len(p.Spec.TrafficControls) > 0 && m.refuses != "" {
+				m.try(ctx, &p)
 				return changed
 			}
 			r.Phase, r.InjectedCount, changed = v1alpha1.Injected, 1, true

@@ -1,7 +1,10 @@
 package kube
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"seatrial/experiments"
+	"seatrial/verifier/kube/lease"
 )
 
 func status(records ...*v1alpha1.Record) *v1alpha1.ChaosStatus {
@@ -48,6 +52,9 @@ func TestInForceAndRecovered(t *testing.T) {
 		if got := inForce(c.status); got != c.inForce {
 			t.Errorf("%s: in force %v, want %v", name, got, c.inForce)
 		}
+		if c.inForce && halfway(c.status) || name == "rules not set in the pod yet" && !halfway(c.status) {
+			t.Errorf("%s: halfway %v", name, halfway(c.status))
+		}
 		if got := recovered(c.status); got != c.recovered {
 			t.Errorf("%s: recovered %v, want %v", name, got, c.recovered)
 		}
@@ -72,31 +79,47 @@ func TestComplaintsAreChaosMeshsOwnWords(t *testing.T) {
 }
 
 func TestVersions(t *testing.T) {
-	for _, c := range []struct {
-		said   []string
+	says := func(label string, tags ...string) meshPod { return meshPod{"pod", tags, label} }
+	pods := func(all ...meshPod) []meshPod { return all }
+	for name, c := range map[string]struct {
+		pods   []meshPod
 		stated string
 		want   string // or a part of the error
 	}{
-		{[]string{"2.8.3"}, "", "2.8.3"},
-		{[]string{"", "v2.7.3"}, "", "2.7.3"},
-		{[]string{"2.7.2"}, "", "CVE-2025-59358"},
-		{[]string{"2.7.2"}, "2.8.0", "CVE-2025-59361"}, // what it says of itself counts
-		{[]string{"2.10.0"}, "", "2.10.0"},
-		{[]string{"3.0.0-rc.1"}, "", "3.0.0"},
-		{[]string{"0.0.0", "latest"}, "", "--chaos-mesh-version"},
-		{[]string{"0.0.0", "dev"}, "2.8.3", "2.8.3 (as stated)"},
-		{[]string{"dev"}, "2.6.0", "CVE-2025-59360"},
-		{[]string{"dev"}, "newest", "want a version such as"},
-		{nil, "", "does not tell its version"},
-		{[]string{"2.8", "2.8.3.1", "99999999999999999999.0.0"}, "", "does not tell"},
+		"by the label":                      {pods(says("2.8.3", "dev")), "", "2.8.3"},
+		"by the image":                      {pods(says("", "v2.7.3")), "", "2.7.3"},
+		"too old":                           {pods(says("", "2.7.2")), "", "CVE-2025-59358"},
+		"what it says of itself counts":     {pods(says("", "2.7.2")), "2.8.0", "CVE-2025-59361"},
+		"ten is more than seven":            {pods(says("2.10.0")), "", "2.10.0"},
+		"a commit after a release":          {pods(says("2.8.5-0.20260902003049-47411975a8cb", "dev")), "", "2.8.5-0.20260902003049-47411975a8cb"},
+		"a candidate of a later one":        {pods(says("", "v3.0.0-rc.1")), "", "3.0.0-rc.1"},
+		"a candidate of the oldest":         {pods(says("", "v2.7.3-rc.1")), "", "Chaos Mesh 2.7.3-rc.1 lets"},
+		"an older image than the chart":     {pods(says("2.8.4", "v2.7.0")), "", "Chaos Mesh 2.7.0 lets"},
+		"a newer image than the chart":      {pods(says("2.7.0", "v2.8.4")), "", "2.8.4"},
+		"an older daemon":                   {pods(says("2.8.4", "v2.8.4"), says("2.8.4", "v2.8.4"), says("2.8.4", "v2.7.2")), "", "Chaos Mesh 2.7.2 lets"},
+		"the oldest of several":             {pods(says("", "v2.9.0"), says("", "v2.8.1"), says("", "v2.8.3")), "", "2.8.1"},
+		"the oldest image of a pod":         {pods(says("", "v2.9.0", "v2.7.1")), "", "Chaos Mesh 2.7.1 lets"},
+		"a build":                           {pods(says("0.0.0", "latest")), "", `(pod pod has images tagged ["latest"] and the label "0.0.0"); if it is 2.7.3 or later, say which with --chaos-mesh-version`},
+		"a build, stated":                   {pods(says("0.0.0", "dev")), "2.8.3", "2.8.3 (as stated)"},
+		"one that tells, one that does not": {pods(says("", "v2.8.0"), says("", "dev")), "", "does not tell its version"},
+		"the same, stated as newer":         {pods(says("", "v2.8.0"), says("", "dev")), "2.8.3", "2.8.0"},
+		"the same, stated as older":         {pods(says("", "v2.8.0"), says("", "dev")), "2.7.4", "2.7.4 (as stated)"},
+		"stated as too old":                 {pods(says("", "dev")), "2.6.0", "CVE-2025-59360"},
+		"stated as no version":              {pods(says("", "dev")), "newest", "want a version such as"},
+		"nobody":                            {nil, "", "does not tell its version"},
+		"no versions":                       {pods(says("2.8", "2.8.3.1", "99999999999999999999.0.0")), "", "does not tell"},
 	} {
-		got, err := acceptable(c.said, c.stated)
+		got, err := acceptable(c.pods, c.stated)
 		if err != nil {
 			got = err.Error()
 		}
 		if !strings.Contains(got, c.want) || err == nil && got != c.want {
-			t.Errorf("%q, stated %q: %q, want %q", c.said, c.stated, got, c.want)
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
+	}
+	pod := core.Pod{Spec: core.PodSpec{Containers: []core.Container{{Name: "chaos-daemon", Image: "r/chaos-daemon:v2.8.4"}, {Name: "istio-proxy", Image: "proxy:1.20.0"}}}}
+	if got := meshPodOf(&pod).tags; !slices.Equal(got, []string{"v2.8.4"}) {
+		t.Errorf("tags %q: somebody else's container has versions of its own", got)
 	}
 	for image, want := range map[string]string{
 		"registry:5000/a/b": "", "registry:5000/a/b:v1": "v1", "b:v1@sha256:00": "v1", "b@sha256:00": "", "b": "",
@@ -126,6 +149,94 @@ func TestChangesOfVictims(t *testing.T) {
 	}
 	if struck(nil, after) {
 		t.Error("no victim cannot be struck")
+	}
+}
+
+func TestWhatBecameOfVictims(t *testing.T) {
+	before := map[string]life{"a": {"1", map[string]int32{"x": 1, "y": 2}}, "b": {"2", map[string]int32{"x": 0}}, "c": {"3", nil}}
+	after := map[string]life{"a": {"1", map[string]int32{"x": 3, "y": 2}}, "b": {"9", map[string]int32{"x": 4}}, "late": {"5", nil}}
+	got := victimPods([]string{"a", "b", "c", "late"}, before, after)
+	want := []VictimPod{
+		{Name: "a", UIDBefore: "1", UIDAfter: "1", Restarts: map[string]int{"x": 2}},
+		{Name: "b", UIDBefore: "2", UIDAfter: "9"}, // another pod's restarts are none of the victim's
+		{Name: "c", UIDBefore: "3"},
+		{Name: "late", UIDAfter: "5"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v\nwant %+v", got, want)
+	}
+}
+
+func TestWhatIsAskedOfKernels(t *testing.T) {
+	on := func(name, node string) experiments.Pod { return experiments.Pod{Name: name, Node: node} }
+	victims, targets := []experiments.Pod{on("a", "1"), on("b", "2"), on("c", "1")}, []experiments.Pod{on("d", "3")}
+	for name, c := range map[string]struct {
+		spec v1alpha1.NetworkChaosSpec
+		want string
+	}{
+		"delay":                    {v1alpha1.NetworkChaosSpec{Action: v1alpha1.DelayAction, Direction: v1alpha1.To}, "netem on 1: a, netem on 2: b"},
+		"bandwidth both ways":      {v1alpha1.NetworkChaosSpec{Action: v1alpha1.BandwidthAction, Direction: v1alpha1.Both}, "tbf on 1: a, tbf on 2: b, tbf on 3: d"},
+		"what the targets send":    {v1alpha1.NetworkChaosSpec{Action: v1alpha1.LossAction, Direction: v1alpha1.From}, "netem on 3: d"},
+		"a partition asks nothing": {v1alpha1.NetworkChaosSpec{Action: v1alpha1.PartitionAction, Direction: v1alpha1.Both}, ""},
+	} {
+		all := tasks(&experiments.Resolution{Object: &v1alpha1.NetworkChaos{Spec: c.spec}, Victims: victims, Targets: targets})
+		var got []string
+		for _, k := range inOrder(all) {
+			got = append(got, k.String()+": "+all[k].Name)
+		}
+		if text := strings.Join(got, ", "); text != c.want {
+			t.Errorf("%s: %s, want %s", name, text, c.want)
+		}
+	}
+	if all := tasks(&experiments.Resolution{Object: &v1alpha1.StressChaos{}, Victims: victims}); len(all) > 0 {
+		t.Errorf("stress: %v", all)
+	}
+}
+
+// TestAProbeGoesTheExperimentsWay and harms nobody.
+func TestAProbeGoesTheExperimentsWay(t *testing.T) {
+	for name, latency := range map[string]string{"worker-valkey-delay": "1ms", "api-nats-loss": "1ms", "api-nats-bandwidth": ""} {
+		e, err := experiments.Embedded().Get(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e = relocate(e, "ns")
+		var pods []experiments.Pod
+		for _, app := range []string{"api", "worker", "nats", "valkey"} {
+			for i := range 2 {
+				pods = append(pods, experiments.Pod{Name: fmt.Sprint(app, i), Namespace: "ns", Labels: map[string]string{appLabel: app}, Node: "node"})
+			}
+		}
+		r, err := e.Resolve(pods, nil, rand.New(rand.NewPCG(1, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &Fault{bed: &Testbed{cfg: Config{Run: "r"}}, exp: e, rounds: []*round{{resolution: r}}}
+		for _, victim := range []experiments.Pod{r.Victims[1], r.Targets[0]} {
+			p, err := f.mild(victim)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spec := p.rounds[0].object.(*v1alpha1.NetworkChaos).Spec
+			if got := spec.Selector.Pods["ns"]; !slices.Equal(got, []string{victim.Name}) || len(spec.Target.Selector.Pods["ns"]) != 1 || slices.Equal(got, spec.Target.Selector.Pods["ns"]) {
+				t.Errorf("%s in %s: from %v to %v", name, victim.Name, got, spec.Target.Selector.Pods)
+			}
+			if latency != "" && (spec.Delay == nil || spec.Delay.Latency != latency) || spec.Loss != nil || (spec.Bandwidth == nil) != (latency != "") {
+				t.Errorf("%s: %+v", name, spec.TcParameter)
+			}
+			if spec.Direction != v1alpha1.To || *spec.Duration != (probeFor+spare).String() || p.rounds[0].object.GetLabels()[lease.Label] != "r" {
+				t.Errorf("%s: %+v", name, spec)
+			}
+		}
+		if *r.Object.(*v1alpha1.NetworkChaos).Spec.Duration != e.Duration.String() || len(r.Object.(*v1alpha1.NetworkChaos).Spec.Selector.Pods["ns"]) != 2 {
+			t.Error("the experiment itself was changed")
+		}
+	}
+}
+
+func TestEveryKindThatBreaksPodsIsLookedFor(t *testing.T) {
+	if got := breaking(); len(got) != len(kinds) || !slices.Contains(got, v1alpha1.KindTimeChaos) || !slices.Contains(got, v1alpha1.KindDNSChaos) {
+		t.Errorf("%q of %q", got, kinds)
 	}
 }
 

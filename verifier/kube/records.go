@@ -33,6 +33,12 @@ func recovered(s *v1alpha1.ChaosStatus) bool {
 	return len(s.Experiment.Records) > 0
 }
 
+// halfway says whether a record was never injected. Chaos Mesh goes on to inject such a
+// one, also when the object is to go.
+func halfway(s *v1alpha1.ChaosStatus) bool {
+	return slices.ContainsFunc(s.Experiment.Records, func(r *v1alpha1.Record) bool { return r.InjectedCount < 1 })
+}
+
 // progress tells how far an injection has come: "2 of 3 injected; not NAMESPACE/POD".
 func progress(s *v1alpha1.ChaosStatus) string {
 	records := s.Experiment.Records

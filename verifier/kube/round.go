@@ -29,6 +29,8 @@ const (
 	// takeBackWithin is for both, and for what force takes.
 	takeBackWithin = 55 * time.Second
 	lookEvery      = 200 * time.Millisecond
+	// askEvery is the time between two questions why a fault is not in force yet.
+	askEvery = 2 * time.Second
 )
 
 // round is one injection of a fault.
@@ -36,12 +38,12 @@ type round struct {
 	resolution *experiments.Resolution
 
 	mu      sync.Mutex
-	object  client.Object // as it is to be, or as last seen
-	sent    bool          // to the cluster, whatever was answered
-	told    string        // Chaos Mesh's progress when it was last seen in force, or on the way
-	undone  bool          // Chaos Mesh's records said that all of it was taken back
-	before  map[string]life
-	changed []string // what became of the victims while it was in force
+	object  client.Object   // as it is to be, or as last seen
+	sent    bool            // to the cluster, whatever was answered
+	told    string          // Chaos Mesh's progress when it was last seen in force, or on the way
+	undone  bool            // Chaos Mesh's records said that all of it was taken back
+	before  map[string]life // of the pods that it touches
+	after   map[string]life // the same when it began to be taken back
 	removal cleanup.Removal
 	gone    bool
 }
@@ -72,17 +74,33 @@ func (r *round) account(oneShot bool) string {
 	if r.undone && !oneShot {
 		parts = append(parts, "and taken back")
 	}
-	if len(r.changed) > 0 {
+	if changed := changes(r.before, r.after); r.after != nil && len(changed) > 0 {
 		what := "while it was in force: "
 		if oneShot {
 			what = ""
 		}
-		parts = append(parts, what+strings.Join(r.changed, ", "))
+		parts = append(parts, what+strings.Join(changed, ", "))
 	}
 	if r.removal.Forced {
 		parts = append(parts, "Chaos Mesh did not take it back: removed by force"+restarted(r.removal.Restarted))
 	}
 	return account(parts...)
+}
+
+// watched are the names of the pods that the round touches.
+func (r *round) watched() []string {
+	var names []string
+	for _, p := range touched(r.resolution) {
+		names = append(names, p.Name)
+	}
+	return unique(names)
+}
+
+// snapshots are the lives of those pods before and after; after is nil while it is in force.
+func (r *round) snapshots() (before, after map[string]life) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.before, r.after
 }
 
 func restarted(pods []string) string {
@@ -107,13 +125,20 @@ func (f *Fault) inject(ctx context.Context, r *round) error {
 		return err
 	}
 	r.mu.Lock()
-	r.before, r.sent = lives(pods, r.resolution.VictimNames()), true
+	r.before, r.sent = lives(pods, r.watched()), true
 	object := r.object.DeepCopyObject().(client.Object)
 	r.mu.Unlock()
 	if err := f.bed.client.Create(ctx, object); err != nil {
 		return fmt.Errorf("create %s: %w", nameOf(object), err)
 	}
-	deadline := time.Now().Add(f.bed.injectWithin)
+	return f.await(ctx, r)
+}
+
+// await waits until a round is in force. It gives up when its time is over, and before
+// when the kernel turns out to lack what it takes.
+func (f *Fault) await(ctx context.Context, r *round) error {
+	begun := time.Now()
+	asked := begun
 	for {
 		err := f.look(ctx, r)
 		switch {
@@ -121,8 +146,13 @@ func (f *Fault) inject(ctx context.Context, r *round) error {
 			return nil
 		case ctx.Err() != nil:
 			return errors.Join(err, context.Cause(ctx))
-		case time.Now().After(deadline):
-			return f.why(ctx, r, err)
+		case time.Since(begun) > f.bed.injectWithin:
+			return f.why(r, err, begun, f.said(ctx, r, begun))
+		case discipline(r.resolution) != "" && time.Since(asked) > askEvery:
+			if said := f.said(ctx, r, begun); slices.ContainsFunc(said, beyondKernel) {
+				return f.why(r, err, begun, said)
+			}
+			asked = time.Now()
 		}
 		select {
 		case <-ctx.Done():
@@ -143,7 +173,7 @@ func (f *Fault) look(ctx context.Context, r *round) error {
 	}
 	if f.exp.OneShot {
 		pods, err := f.bed.pods(ctx)
-		if err == nil && struck(r.before, lives(pods, r.resolution.VictimNames())) {
+		if err == nil && struck(r.before, lives(pods, r.watched())) {
 			return nil
 		}
 	}
@@ -162,9 +192,9 @@ func nameOf(object client.Object) string {
 	return fmt.Sprintf("%s %s/%s", reflect.TypeOf(object).Elem().Name(), object.GetNamespace(), object.GetName())
 }
 
-// why gathers what Chaos Mesh says of a round that did not come into force: of the
-// many that say the same of each pod, one.
-func (f *Fault) why(ctx context.Context, r *round, last error) error {
+// said gathers what Chaos Mesh says of a round that does not come into force: of the
+// many that say the same of each pod, one; and the errors of its daemons since then.
+func (f *Fault) said(ctx context.Context, r *round, since time.Time) []string {
 	said := complaints(statusOf(r.seen()), v1alpha1.Apply)
 	if len(said) == 0 {
 		said = f.bed.ruleFailures(ctx, r)
@@ -174,16 +204,25 @@ func (f *Fault) why(ctx context.Context, r *round, last error) error {
 	}
 	said = said[:min(1, len(said))]
 	if needsDaemon(f.exp) {
-		said = append(said, f.bed.daemonErrors(ctx, r.resolution, time.Now().Add(-f.bed.injectWithin))...)
+		said = append(said, f.bed.daemonErrors(ctx, r.resolution, since)...)
 	}
-	f.bed.noteKernel(r.resolution, said)
+	return unique(said)
+}
+
+// why words why a round that was begun then is not in force, by what was said of it.
+func (f *Fault) why(r *round, last error, begun time.Time, said []string) error {
+	took := time.Since(begun).Round(time.Second)
 	if len(said) == 0 {
-		return fmt.Errorf("%w after %v, and says nothing of why", last, f.bed.injectWithin)
+		return fmt.Errorf("%w after %v, and says nothing of why", last, took)
 	}
-	if slices.ContainsFunc(said, beyondKernel) {
-		return experiments.UnableTo("%v after %v: %s", last, f.bed.injectWithin, strings.Join(unique(said), "; "))
+	text := strings.Join(said, "; ")
+	// Only what asks the kernel for a discipline can be beyond it: of anything else, a
+	// message about one is somebody else's, and another attempt may do.
+	if discipline(r.resolution) != "" && slices.ContainsFunc(said, beyondKernel) {
+		f.bed.noteKernel(r.resolution, said)
+		return experiments.UnableTo("%v after %v: %s", last, took, text)
 	}
-	return fmt.Errorf("%w after %v: %s", last, f.bed.injectWithin, strings.Join(unique(said), "; "))
+	return fmt.Errorf("%w after %v: %s", last, took, text)
 }
 
 // warnings are the messages of the Warning events about an object.
@@ -209,7 +248,7 @@ func (f *Fault) remove(ctx context.Context, r *round) error {
 	if done {
 		return nil
 	}
-	f.noteChanges(ctx, r)
+	f.noteVictims(ctx, r)
 	stop := f.follow(ctx, r)
 	defer stop()
 	if err := f.release(ctx, r); err != nil {
@@ -223,20 +262,21 @@ func (f *Fault) remove(ctx context.Context, r *round) error {
 	return err
 }
 
-// noteChanges notes what became of the victims since the injection.
-func (f *Fault) noteChanges(ctx context.Context, r *round) {
+// noteVictims notes what has become of the pods since the injection. Nothing is noted
+// when the API server does not tell: whoever asks then, asks it again.
+func (f *Fault) noteVictims(ctx context.Context, r *round) {
 	pods, err := f.bed.pods(ctx)
 	if err != nil {
-		return // the account is for the reader, and proves nothing
+		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.changed == nil {
-		r.changed = changes(r.before, lives(pods, r.resolution.VictimNames()))
+	if r.after == nil {
+		r.after = lives(pods, r.watched())
 	}
 }
 
-// follow keeps Chaos Mesh's last word on an object that goes.
+// follow keeps Chaos Mesh's last word on an object that goes, and helps it to let go.
 func (f *Fault) follow(ctx context.Context, r *round) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -247,6 +287,9 @@ func (f *Fault) follow(ctx context.Context, r *round) (stop func()) {
 			switch err := f.bed.client.Get(ctx, client.ObjectKeyFromObject(object), object); {
 			case err == nil:
 				r.see(object)
+				if halfway(statusOf(object)) {
+					_ = f.loosen(ctx, r) // what stays stuck, cleanup forces
+				}
 			case apierrors.IsNotFound(err):
 				return
 			}

@@ -48,7 +48,8 @@ func (t *Testbed) ruleFailures(ctx context.Context, r *round) []string {
 	}
 	var all []string
 	for _, p := range rules {
-		if p.Status.FailedMessage != "" && len(sources(p, sourceOf(r.seen()))) > 0 {
+		// What it says of rules before these ones is no message about them.
+		if p.Status.FailedMessage != "" && p.Status.ObservedGeneration >= p.Generation && len(sources(p, sourceOf(r.seen()))) > 0 {
 			all = append(all, oneLine(p.Status.FailedMessage))
 		}
 	}
@@ -65,6 +66,13 @@ func (f *Fault) release(ctx context.Context, r *round) error {
 	if err := f.bed.client.Delete(ctx, object); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("delete %s: %w", nameOf(object), err)
 	}
+	return f.loosen(ctx, r)
+}
+
+// loosen takes the rules of a round that failed out of the pods. Those of a pod that Chaos
+// Mesh has not come to yet may fail later, so it is done until the object is gone.
+func (f *Fault) loosen(ctx context.Context, r *round) error {
+	object := r.seen()
 	rules, err := f.bed.podRules(ctx, r)
 	if err != nil {
 		return err

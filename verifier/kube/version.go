@@ -3,94 +3,137 @@ package kube
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 
 	core "k8s.io/api/core/v1"
+	semver "k8s.io/apimachinery/pkg/util/version"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // component is the label by which Chaos Mesh's chart tells its parts apart.
 const component = "app.kubernetes.io/component"
 
-// version is a release: major, minor, patch.
-type version [3]int
+// Chaos Mesh's parts that a trial needs, by that label.
+const (
+	controllerPart = "controller-manager"
+	daemonPart     = "chaos-daemon"
+)
 
 // oldest is the first Chaos Mesh whose daemon does not run anybody's commands.
-var oldest = version{2, 7, 3}
+var oldest = semver.MustParseSemantic("2.7.3")
 
-func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
-
-func (v version) before(o version) bool {
-	for i := range v {
-		if v[i] != o[i] {
-			return v[i] < o[i]
-		}
+// parseVersion reads "v2.8.3" or "2.8.0-rc.1"; nil is no version. Neither is 0.0.0, which
+// a build from the repository says of itself. By the rules of semantic versions a release
+// candidate comes before its release.
+func parseVersion(text string) *semver.Version {
+	v, err := semver.ParseSemantic(strings.TrimSpace(text))
+	if err != nil || v.Major() == 0 && v.Minor() == 0 && v.Patch() == 0 {
+		return nil
 	}
-	return false
+	return v
 }
 
-var release = regexp.MustCompile(`^v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?:[-+].*)?$`)
-
-// parseVersion reads "v2.8.3" or "2.8.0-rc.1". What is no release, and 0.0.0, which
-// a build from the repository says of itself, is not a version. A release candidate
-// counts as the release before which it came only in that it is not after it.
-func parseVersion(text string) (version, bool) {
-	m := release.FindStringSubmatch(strings.TrimSpace(text))
-	if m == nil {
-		return version{}, false
-	}
-	var v version
-	for i := range v {
-		v[i], _ = strconv.Atoi(m[i+1]) // the form has digits only, and few
-	}
-	return v, v != version{}
+// meshPod is what one of Chaos Mesh's pods says of its version. The image is what runs;
+// the label is of the chart, which installs other images when it is told to.
+type meshPod struct {
+	name  string
+	tags  []string // of the images
+	label string
 }
 
-// acceptable says whether a Chaos Mesh may be used of which these things were said:
-// by its labels and images, and, where those tell nothing, by the user.
-func acceptable(said []string, stated string) (string, error) {
-	for _, text := range said {
-		if v, ok := parseVersion(text); ok {
-			return v.String(), newEnough(v)
+// version is the oldest of its tags, or its label where no tag is a version; nil for none.
+func (p meshPod) version() *semver.Version {
+	var least *semver.Version
+	for _, tag := range p.tags {
+		least = older(least, parseVersion(tag))
+	}
+	if least == nil {
+		return parseVersion(p.label)
+	}
+	return least
+}
+
+// older is the older of two versions; nil is none.
+func older(a, b *semver.Version) *semver.Version {
+	if a == nil || b != nil && b.LessThan(a) {
+		return b
+	}
+	return a
+}
+
+// acceptable returns the oldest version among Chaos Mesh's pods, and an error when it may
+// not be used: one old daemon is enough for the hole. For pods that tell no version, what
+// the user states counts.
+func acceptable(pods []meshPod, stated string) (string, error) {
+	var least *semver.Version
+	var mute []meshPod
+	for _, p := range pods {
+		if v := p.version(); v != nil {
+			least = older(least, v)
+		} else {
+			mute = append(mute, p)
 		}
+	}
+	if len(mute) == 0 && least != nil {
+		return least.String(), newEnough(least)
 	}
 	if stated == "" {
-		return "", fmt.Errorf("Chaos Mesh does not tell its version (it says %q); if it is %s or later, say which with --chaos-mesh-version", said, oldest)
+		return "", fmt.Errorf("Chaos Mesh does not tell its version%s; if it is %s or later, say which with --chaos-mesh-version", sayings(mute), oldest)
 	}
-	v, ok := parseVersion(stated)
-	if !ok {
+	v := parseVersion(stated)
+	if v == nil {
 		return "", fmt.Errorf("--chaos-mesh-version %q: want a version such as 2.8.3", stated)
+	}
+	if least = older(least, v); least != v {
+		return least.String(), newEnough(least)
 	}
 	return v.String() + " (as stated)", newEnough(v)
 }
 
-func newEnough(v version) error {
-	if v.before(oldest) {
+// sayings quotes the first of the pods that tell no version.
+func sayings(mute []meshPod) string {
+	if len(mute) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (pod %s has images tagged %q and the label %q)", mute[0].name, mute[0].tags, mute[0].label)
+}
+
+func newEnough(v *semver.Version) error {
+	if v.LessThan(oldest) {
 		return fmt.Errorf("Chaos Mesh %s lets every pod of the cluster run commands in any other (CVE-2025-59358, CVE-2025-59359, CVE-2025-59360, CVE-2025-59361): want %s or later", v, oldest)
 	}
 	return nil
 }
 
-// chaosMesh asks Chaos Mesh's own pods for its version.
+// chaosMesh asks Chaos Mesh's own pods for its version: those that control, and the
+// daemons, which have the hole.
 func (t *Testbed) chaosMesh(ctx context.Context) (string, error) {
-	var pods core.PodList
-	err := t.client.List(ctx, &pods, client.InNamespace(t.cfg.ChaosMeshNamespace), client.MatchingLabels{component: "controller-manager"})
-	if err != nil {
-		return "", fmt.Errorf("look for Chaos Mesh in namespace %s: %w", t.cfg.ChaosMeshNamespace, err)
-	}
-	if len(pods.Items) == 0 {
-		return "", fmt.Errorf("no Chaos Mesh in namespace %s (no pod is labelled %s=controller-manager); --chaos-mesh-namespace names another", t.cfg.ChaosMeshNamespace, component)
-	}
-	var said []string
-	for _, p := range pods.Items {
-		said = append(said, p.Labels["app.kubernetes.io/version"])
-		for _, c := range p.Spec.Containers {
-			said = append(said, tagOf(c.Image))
+	var all []meshPod
+	for _, part := range []string{controllerPart, daemonPart} {
+		var pods core.PodList
+		err := t.client.List(ctx, &pods, client.InNamespace(t.cfg.ChaosMeshNamespace), client.MatchingLabels{component: part})
+		if err != nil {
+			return "", fmt.Errorf("look for Chaos Mesh in namespace %s: %w", t.cfg.ChaosMeshNamespace, err)
+		}
+		if part == controllerPart && len(pods.Items) == 0 {
+			return "", fmt.Errorf("no Chaos Mesh in namespace %s (no pod is labelled %s=%s); --chaos-mesh-namespace names another", t.cfg.ChaosMeshNamespace, component, part)
+		}
+		for i := range pods.Items {
+			all = append(all, meshPodOf(&pods.Items[i]))
 		}
 	}
-	return acceptable(said, t.cfg.ChaosMeshVersion)
+	return acceptable(all, t.cfg.ChaosMeshVersion)
+}
+
+func meshPodOf(p *core.Pod) meshPod {
+	m := meshPod{name: p.Name, label: p.Labels["app.kubernetes.io/version"]}
+	for _, c := range p.Spec.Containers {
+		// A container that somebody else has put into the pod has versions of its own.
+		if strings.HasPrefix(c.Name, "chaos-") {
+			m.tags = append(m.tags, tagOf(c.Image))
+		}
+	}
+	return m
 }
 
 // tagOf is the tag of an image's name; "" when it has none.

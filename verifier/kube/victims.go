@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -55,6 +56,62 @@ func changes(before, after map[string]life) []string {
 		}
 	}
 	return all
+}
+
+// VictimPod is what became of a pod that a fault is in, or whose traffic it is about, from
+// the injection until it began to be taken back, or until now.
+type VictimPod struct {
+	Name string
+	// UIDBefore is of the pod of this name at the injection, UIDAfter at the end; "" when
+	// there was none.
+	UIDBefore, UIDAfter string
+	Restarts            map[string]int // of its containers, by name; those that were not are left out
+}
+
+// victimPods compares what was noted of these pods with what was noted later.
+func victimPods(names []string, before, after map[string]life) []VictimPod {
+	var all []VictimPod
+	for _, name := range names {
+		was, is := before[name], after[name]
+		v := VictimPod{Name: name, UIDBefore: string(was.uid), UIDAfter: string(is.uid)}
+		for c, n := range is.restarts {
+			if was.uid != is.uid || n <= was.restarts[c] {
+				continue // another pod counts anew
+			}
+			if v.Restarts == nil {
+				v.Restarts = map[string]int{}
+			}
+			v.Restarts[c] = int(n - was.restarts[c])
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+// VictimPods tells what became of the pods that the fault touches. A pod of another UID
+// does not have the fault, for Chaos Mesh selects once. A container that was restarted in
+// its pod may have lost it, too: a partition stays in the pod's network, what stresses a
+// container ends with it. Of a fault that was not injected it tells nothing.
+func (f *Fault) VictimPods(ctx context.Context) ([]VictimPod, error) {
+	var all []VictimPod
+	for _, r := range f.all() {
+		r.mu.Lock()
+		sent := r.sent
+		r.mu.Unlock()
+		if !sent {
+			continue
+		}
+		before, after := r.snapshots()
+		if after == nil {
+			pods, err := f.bed.pods(ctx)
+			if err != nil {
+				return nil, err
+			}
+			after = lives(pods, r.watched())
+		}
+		all = append(all, victimPods(r.watched(), before, after)...)
+	}
+	return all, nil
 }
 
 func times(n int32) string {

@@ -109,6 +109,7 @@ type scene struct {
 	Silent      []string       // sentences about the other diagnoses
 	Material    material
 	Latency     []latencyRow
+	Fates       []fateRow
 	Mitigated   *mitigationRow // nil where no mitigation was asked for
 }
 
@@ -133,6 +134,7 @@ func stage(dir string, s *evidence.Scenario, i int) *scene {
 	sc.AlertRows = alertRows(s)
 	sc.True, sc.Silent = diagnosisRows(dir, s), silent(s)
 	sc.Latency = latencyRows(s)
+	sc.Fates = fateRows(s)
 	return sc
 }
 

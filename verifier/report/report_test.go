@@ -59,6 +59,8 @@ func TestPageHasEverySection(t *testing.T) {
 		"3 tasks lost (the-x7-8021", "<code>the-x7-8050</code>", "and 704 more", "removed <i", notSeenWord,
 		"max(dependency_rtt_seconds{dependency=&#34;valkey&#34;", `href="https://example.org/runbooks/ValkeySplitBrain.md"`,
 		"kind: NetworkChaos", "logs/api-0.log", "Vegeta&#39;s HDR histogram", "steady, 250 a second, 1 % repeats, clients wait 2s",
+		">What became of the victims<", `</svg>replaced</span></td><td data-l="containers restarted">–</td><td data-l="UID before"><code>uid-1</code></td><td data-l="after"><code>uid-2</code>`,
+		`the same pod</td><td data-l="containers restarted">worker 3×</td>`,
 		"at most 2,527", "38.4 % at worst", "211 of them done", "no data", "expected, did not fire",
 	)
 	if got := strings.Count(page, `<figure class="tl"`); got != 6 {
@@ -68,6 +70,9 @@ func TestPageHasEverySection(t *testing.T) {
 		if !strings.Contains(page, `class="`+class+`"`) {
 			t.Errorf("nothing is drawn as %q", class)
 		}
+	}
+	if got := strings.Count(page, "What became of the victims"); got != 2 {
+		t.Errorf("victims of %d scenarios, want those two of which something is known", got)
 	}
 	if strings.Contains(page, "dead letters") || strings.Contains(page, "done unasked") {
 		t.Error("the page tells of tasks that were not counted")

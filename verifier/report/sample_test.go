@@ -251,7 +251,10 @@ func sampleRun(t testing.TB, dir string) string {
 	delay.Alerts[0] = evidence.Alert{Name: "WorkerBacklogGrowing", Expected: true, Status: verdict.Inconclusive, Reason: "cannot judge: the fault was not in force", Severity: "ticket", RunbookURL: "javascript:alert(1)"}
 	delay.Seconds = evidence.Seconds{InjectToInForce: -1, InForceToDeviation: -1, InForceToAlert: -1, RecoverToSLO: 0.2, RecoverToAlertResolved: -1, BacklogDrained: 19.3}
 
+	delay.VictimPods = []evidence.VictimPod{{Experiment: "worker-valkey-delay", Name: "worker-0", UIDBefore: "uid-1", UIDAfter: "uid-2", Lasting: true}}
+
 	kill := base(4, "Worker container killed again and again", "WorkerCrashLooping", "worker-container-kill", "worker-cpu-stress")
+	kill.VictimPods = []evidence.VictimPod{{Experiment: "worker-container-kill", Name: "worker-1", UIDBefore: "uid-3", UIDAfter: "uid-3", Restarts: map[string]int{"worker": 3}}}
 	folder(t, dir, kill, 120, 250, calm, backlogOf(kill, 120, 33, 36, 240))
 
 	lame := base(5, "Loss between API and NATS", "APIErrorBudgetBurn", "api-nats-loss")

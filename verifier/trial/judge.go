@@ -40,6 +40,7 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 		return nil, err
 	}
 	l := readLedger(dir, &plan, &rec)
+	rec.Proofs = tested(&plan, &rec)
 	s := scenario(&plan, &rec, dir)
 	s.tally(l)
 	for _, g := range append(plan.Guarantees, evidence.GuaranteePlan{Name: evidence.NothingUnasked}) {
@@ -48,20 +49,32 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	for _, o := range plan.Objectives {
 		s.SLO = append(s.SLO, judgeObjective(o, &rec))
 	}
-	s.Alerts = alert.Judge(plan.Alerts, rec.Alerts, inForceAt(&rec), watchedUntil(&rec))
-	if plan.Quiet {
-		alert.MustBeQuiet(s.Alerts)
-	}
-	alert.Promises(s.Alerts, plan.Runbooks, alert.Moments{InForce: inForceAt(&rec), Removed: rec.RemovedAt, Watched: rec.Stopped})
+	s.Alerts = judgeAlerts(&plan, &rec, s.InForce)
 	s.Diagnoses = confusion.Judge(plan.Runbooks, plan.AlertNames(), rec.Diagnoses, s.InForce == "confirmed" || s.InForce == "none")
 	s.Mitigation = judgeMitigation(plan.Mitigation, &rec)
 	confusion.Causes(s.Diagnoses, plan.Runbooks, plan.Experiments, rec.Diagnoses)
 	s.Seconds = splits(&plan, &rec, s.Alerts, l.deviatedAt)
 	conclude(&s.Scenario, &rec)
+	lose(&s.Scenario, &plan, &rec)
 	s.Late = l.late.Seconds()
 	s.Stolen = rec.Stolen.Share
 	disturb(&s.Scenario, l.lateAt, rec.Stolen.At)
 	return &s.Scenario, dir.Save(evidence.VerdictFile, &s.Scenario)
+}
+
+// judgeAlerts judges what rang, by the plan and by the runbooks. What the fault was to ring
+// stays open unless it was in force as proven.
+func judgeAlerts(plan *evidence.Plan, rec *evidence.Record, inForce string) []evidence.Alert {
+	var proven time.Time
+	if inForce == "confirmed" {
+		proven = inForceAt(rec)
+	}
+	all := alert.Judge(plan.Alerts, rec.Alerts, proven, watchedUntil(rec))
+	if plan.Quiet {
+		alert.MustBeQuiet(all)
+	}
+	alert.Promises(all, plan.Runbooks, alert.Moments{InForce: proven, Removed: rec.RemovedAt, Watched: rec.Stopped})
+	return all
 }
 
 // judged is a scenario in the making.
@@ -74,7 +87,7 @@ func scenario(plan *evidence.Plan, rec *evidence.Record, dir evidence.Dir) *judg
 		AskedRate: rec.AskedRate, AchievedRate: rec.AchievedRate, Unable: rec.Unable,
 		InForce: inForce(plan, rec), Residue: rec.Residue,
 		HeldAgain: plan.HeldAgain, FirstEvidence: plan.FirstEvidence,
-		Windows: rec.Windows, Markers: markers(rec), Proofs: rec.Proofs, Victims: rec.Victims,
+		Windows: rec.Windows, Markers: markers(rec), Proofs: rec.Proofs, Victims: rec.Victims, VictimPods: rec.VictimPods,
 	}}
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -61,21 +59,7 @@ func (r *run) preflight(ctx context.Context) error {
 		}
 	}
 	for _, e := range r.Experiments {
-		pick, err := r.pick(ctx, e.Victims)
-		if err != nil {
-			return unfit("preflight: %s: %w", e.Name, err)
-		}
-		f, err := r.Testbed.Prepare(ctx, e, pick, r.Plan.Seed)
-		if err != nil {
-			return unfit("preflight: %s: not injected: %w", e.Name, err)
-		}
-		l := &life{fault: f, exp: e}
-		r.faults = append(r.faults, l)
-		r.rec.Victims = append(r.rec.Victims, f.Victims()...)
-		if err := r.saveManifest(l); err != nil {
-			return unfit("preflight: %w", err)
-		}
-		if err := until(ctx, falseWithin, func() error { return r.signatureFalse(ctx, l) }); err != nil {
+		if err := r.prepare(ctx, e); err != nil {
 			return unfit("preflight: %s: %w", e.Name, err)
 		}
 	}
@@ -117,36 +101,6 @@ func (r *run) settled(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// pick asks Prometheus which pods an experiment is after, where labels cannot say it.
-func (r *run) pick(ctx context.Context, query string) ([]string, error) {
-	if query == "" {
-		return nil, nil
-	}
-	vector, err := r.Metrics.Vector(ctx, query, time.Now())
-	if err != nil {
-		return nil, fmt.Errorf("ask for victims: %w", err)
-	}
-	var pods []string
-	for _, s := range vector {
-		if pod := s.Labels["pod"]; pod != "" && !slices.Contains(pods, pod) {
-			pods = append(pods, pod)
-		}
-	}
-	if len(pods) == 0 {
-		return nil, fmt.Errorf("no pod answers the victims query %s", query)
-	}
-	slices.Sort(pods)
-	return pods, nil
-}
-
-func (r *run) saveManifest(l *life) error {
-	dir := r.Dir.Path(evidence.ManifestsDir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, l.exp.Name+".yaml"), l.fault.Manifest(), 0o644)
 }
 
 // startLoad starts the load and waits until it achieves the asked rate.
@@ -217,6 +171,9 @@ func (r *run) fault(ctx context.Context) error {
 	if err := r.faultWindow(ctx); err != nil || r.Plan.Mitigation == nil {
 		return err
 	}
+	for _, l := range r.faults {
+		r.noteVictims(ctx, l) // what is replaced from now on may be the mitigation's work
+	}
 	return r.mitigate(ctx)
 }
 
@@ -262,6 +219,7 @@ func (r *run) recoverFaults(ctx context.Context) error {
 			r.rec.Residue = fmt.Sprintf("%s: %v", l.exp.Name, err)
 		}
 		r.noteAccount(l)
+		r.noteVictims(ctx, l)
 		if err := r.saveManifest(l); err != nil { // again: an injector may have written into it what it saw
 			errs = append(errs, unfit("recover %s: %w", l.exp.Name, err))
 		}

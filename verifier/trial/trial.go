@@ -45,6 +45,21 @@ type Fault interface {
 	Account() string
 }
 
+// Prober is a Fault whose testbed may turn out not to be able to inject it, however often it
+// is asked, and can find that out before there is load.
+type Prober interface {
+	// Probe tries, so mildly that nobody notices, whether the fault can be injected here. The
+	// system is as before when it returns; the error is why it cannot, or what is left.
+	Probe(ctx context.Context) error
+}
+
+// Witness is a Fault whose testbed can tell a pod from another one of its name.
+type Witness interface {
+	// VictimPods is what became of the pods that the fault touches, from the injection until
+	// it began to be taken back, or until now. Experiment and Lasting are for the trial to say.
+	VictimPods(ctx context.Context) ([]evidence.VictimPod, error)
+}
+
 // Load is the load generator. One load runs at a time.
 type Load interface {
 	Start(ctx context.Context, spec LoadSpec) error

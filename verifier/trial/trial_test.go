@@ -41,6 +41,11 @@ type world struct {
 	cutHistory    bool
 	onInject      func()
 	crew          *crew // carries out the mitigation that it has, nil for a plan without one
+	unable        error // what a probe before the load comes to
+	lasts         time.Duration
+	gameDay       bool
+	pods          []evidence.VictimPod // what became of the victims
+	podsErr       error
 
 	injected, recovered bool
 	prefix              string
@@ -100,6 +105,10 @@ func (w *world) Recover(ctx context.Context) error {
 	}
 	return w.recoverErr
 }
+
+func (w *world) Probe(context.Context) error { return w.unable }
+
+func (w *world) VictimPods(context.Context) ([]evidence.VictimPod, error) { return w.pods, w.podsErr }
 
 func (w *world) Residue(context.Context) ([]string, error) { return w.residue, nil }
 
@@ -212,13 +221,20 @@ func seconds(n int) evidence.Duration { return evidence.Duration(time.Duration(n
 // play holds a trial in the world and returns its verdict.
 func play(t *testing.T, ctx context.Context, w *world) *evidence.Scenario {
 	t.Helper()
+	s, _ := playInto(t, ctx, w)
+	return s
+}
+
+// playInto also returns the folder of the Evidence.
+func playInto(t *testing.T, ctx context.Context, w *world) (*evidence.Scenario, evidence.Dir) {
+	t.Helper()
 	dir, err := evidence.New(t.TempDir(), "a trial")
 	if err != nil {
 		t.Fatal(err)
 	}
 	held := &trial.Trial{
 		Plan: evidence.Plan{
-			Name: "a trial", Runbook: "WorkerDown", Experiments: []string{"worker-down"}, MinAccepted: 100,
+			Name: "a trial", Runbook: "WorkerDown", Experiments: []string{"worker-down"}, MinAccepted: 100, GameDay: w.gameDay,
 			Load:     evidence.Load{Profile: "steady", Rate: 100},
 			Baseline: seconds(5), Fault: seconds(5), Recovery: seconds(5), InForce: seconds(5), Recover: seconds(20),
 			Objectives: []evidence.ObjectivePlan{
@@ -231,7 +247,7 @@ func play(t *testing.T, ctx context.Context, w *world) *evidence.Scenario {
 				{Name: evidence.DoneWithin, Within: seconds(30)},
 			},
 		},
-		Experiments: []*experiments.Experiment{{Name: "worker-down", InForce: "in_force"}},
+		Experiments: []*experiments.Experiment{{Name: "worker-down", InForce: "in_force", Duration: w.lasts}},
 		Testbed:     w, Load: load{w}, System: w, Metrics: w, Alerts: w, Dir: dir,
 	}
 	w.crew.join(held)
@@ -243,7 +259,7 @@ func play(t *testing.T, ctx context.Context, w *world) *evidence.Scenario {
 	if err != nil || replayed.Status != s.Status || replayed.Reason != s.Reason {
 		t.Errorf("replay says %+v (%v), the trial said %v: %s", replayed, err, s.Status, s.Reason)
 	}
-	return s
+	return s, dir
 }
 
 func TestVerdicts(t *testing.T) {

@@ -19,6 +19,7 @@ type life struct {
 	injected  time.Time
 	touched   bool // Inject was called, whatever came of it
 	recovered bool
+	witnessed bool // what became of its victims is recorded
 }
 
 func (l *life) inject(ctx context.Context) error {

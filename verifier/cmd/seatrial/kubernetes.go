@@ -19,6 +19,7 @@ import (
 
 	"seatrial/experiments"
 	"seatrial/verifier/alert"
+	"seatrial/verifier/evidence"
 	"seatrial/verifier/kube"
 	"seatrial/verifier/kube/lease"
 	"seatrial/verifier/kube/tunnel"
@@ -234,5 +235,17 @@ func (b kubeBed) Prepare(ctx context.Context, e *experiments.Experiment, pick []
 	if err != nil {
 		return nil, err // not a *kube.Fault that is nil, which would be none as an interface
 	}
-	return f, nil
+	return kubeFault{f}, nil
+}
+
+// kubeFault shows a fault in a cluster as the interface that trials declare.
+type kubeFault struct{ *kube.Fault }
+
+func (f kubeFault) VictimPods(ctx context.Context) ([]evidence.VictimPod, error) {
+	pods, err := f.Fault.VictimPods(ctx)
+	var all []evidence.VictimPod
+	for _, p := range pods {
+		all = append(all, evidence.VictimPod{Name: p.Name, UIDBefore: p.UIDBefore, UIDAfter: p.UIDAfter, Restarts: p.Restarts})
+	}
+	return all, err
 }
