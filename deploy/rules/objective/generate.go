@@ -106,7 +106,7 @@ func burning(b *strings.Builder, s Scale, objectives []Objective) error {
 	fmt.Fprintf(b, "- name: seatrial-slo\n  interval: %s\n  rules:\n", s.Interval)
 	for _, o := range objectives {
 		fmt.Fprintf(b, "  # %s Budget: %s of the events of %s.\n", o.Description, number(1-o.Target), o.Period)
-		for _, burn := range s.Burns {
+		for i, burn := range s.Burns {
 			short, err := seconds(burn.Short)
 			if err != nil {
 				return fmt.Errorf("scale %s: %w", s.Name, err)
@@ -115,8 +115,13 @@ func burning(b *strings.Builder, s Scale, objectives []Objective) error {
 			fmt.Fprintf(b, "  - alert: %s\n    expr: |\n", o.Alert)
 			fmt.Fprintf(b, "      %s > %s\n      and %s > %s\n", o.ratio(burn.Long), limit, o.ratio(burn.Short), limit)
 			fmt.Fprintf(b, "      and %s * %s * %s >= %d\n", o.ratio(burn.Short), o.rate(burn.Short), number(short), LeastBad)
+			summary := "{{ $value | humanizePercentage }} " + strings.ReplaceAll(o.BadMeans, "{window}", burn.Words)
+			if o.Or != "" && i == 0 {
+				fmt.Fprintf(b, "      or %s\n", o.Or)
+				summary = "{{ if gt $value 1.0 }}{{ $value | humanize }} " + o.OrMeans + "{{ else }}" + summary + "{{ end }}"
+			}
 			fmt.Fprintf(b, "    for: %s\n    labels: {severity: %s%s}\n    annotations:\n", burn.For, burn.Severity, windowLabel(s, burn))
-			fmt.Fprintf(b, "      summary: '{{ $value | humanizePercentage }} %s'\n", quoted(strings.ReplaceAll(o.BadMeans, "{window}", burn.Words)))
+			fmt.Fprintf(b, "      summary: '%s'\n", quoted(summary))
 			fmt.Fprintf(b, "      runbook_url: runbooks/%s.md\n", o.Alert)
 		}
 	}

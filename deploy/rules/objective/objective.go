@@ -27,6 +27,9 @@ type Objective struct {
 	Events      string // middle part of the series seatrial:EVENTS:rateWINDOW
 	BadEvents   string // middle part of the series seatrial:BADEVENTS:ratioWINDOW
 	BadMeans    string // goes on after a percentage; {window} is replaced
+	// Or is a recorded series that is there, and more than 1, when something is wrong that none of the events can tell;
+	// it rings with the first burn. OrMeans goes on after its value. Both may be empty.
+	Or, OrMeans string
 }
 
 // source is one side of a ratio.
@@ -94,6 +97,7 @@ func Parse(file string, data []byte) (Objective, error) {
 		Target: d.Spec.Objectives[0].Target, Period: d.Spec.TimeWindow[0].Duration,
 		Bad: ratio.Bad.query(), Good: ratio.Good.query(), Total: ratio.Total.query(),
 		Alert: notes[noteAlert], Events: notes[noteEvents], BadEvents: notes[noteBadEvents], BadMeans: notes[noteBadMeans],
+		Or: notes[noteOr], OrMeans: notes[noteOrMeans],
 	}, nil
 }
 
@@ -103,11 +107,15 @@ const (
 	noteEvents    = "seatrial/events"
 	noteBadEvents = "seatrial/bad-events"
 	noteBadMeans  = "seatrial/bad-means"
+	noteOr        = "seatrial/or"
+	noteOrMeans   = "seatrial/or-means"
 )
 
 var (
 	alertName  = regexp.MustCompile(`^[A-Z][A-Za-z0-9]+$`)
 	seriesName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	// recordedName is the name of a series that a rule of causes records.
+	recordedName = regexp.MustCompile(`^seatrial(:[a-z0-9_]+)+$`)
 	// selector is a counter's name and matchers, with nothing around them.
 	selector = regexp.MustCompile(`^[a-z_:][a-z0-9_:]*(\{([^{}"]|"([^"\\]|\\.)*")*\})?$`)
 )
@@ -161,6 +169,12 @@ func (d document) validNotes() error {
 	}
 	if !strings.Contains(notes[noteBadMeans], "{window}") {
 		return fmt.Errorf("annotation %s: %q does not say {window}", noteBadMeans, notes[noteBadMeans])
+	}
+	if or := notes[noteOr]; or != "" && !recordedName.MatchString(or) {
+		return fmt.Errorf("annotation %s: %q is no recorded series", noteOr, or)
+	}
+	if (notes[noteOr] == "") != (notes[noteOrMeans] == "") {
+		return fmt.Errorf("annotations %s and %s: want both or neither", noteOr, noteOrMeans)
 	}
 	return nil
 }

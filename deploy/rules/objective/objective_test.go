@@ -62,6 +62,8 @@ func TestParseRefuses(t *testing.T) {
 		`"answersBad" is no alert's name`:          {"AnswersBad", "answersBad"},
 		`"bad answers" is no part of`:              {"bad_answers", "bad answers"},
 		"does not say {window}":                    {"{window}", "late"},
+		`"up == 0" is no recorded series`:          {"seatrial/events", "seatrial/or: up == 0\n    seatrial/or-means: are down\n    seatrial/events"},
+		"want both or neither":                     {"seatrial/events", "seatrial/or: seatrial:a:b\n    seatrial/events"},
 		"want counter: true":                       {"counter: true", "counter: false"},
 		"want either good or bad":                  {"good: {metricSource", "bad: {metricSource: {type: Prometheus, spec: {query: a}}}\n        good: {metricSource"},
 		`total: type "": want Prometheus`:          {"        total: {metricSource: {type: Prometheus, spec: {query: answers_total}}}\n", ""},
@@ -171,6 +173,25 @@ func TestBadEventsAreCountedAsTheyAre(t *testing.T) {
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+}
+
+// TestFirstBurnRingsForMore: the series that is more than any ratio rings with the first burn, and only with that.
+func TestFirstBurnRingsForMore(t *testing.T) {
+	o := objective.Objective{Name: "o", Target: 0.9, Bad: "b_total", Total: "t_total", Alert: "A", Events: "e", BadEvents: "b", BadMeans: "in {window}",
+		Or: "seatrial:a:b", OrMeans: "don't end"}
+	text, err := objective.Generate(seldom, []objective.Objective{o}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, once := range []string{
+		" * 300 >= 5\n      or seatrial:a:b\n    for: 2m\n",
+		"'{{ if gt $value 1.0 }}{{ $value | humanize }} don''t end{{ else }}{{ $value | humanizePercentage }} in the last hour{{ end }}'\n",
+		"seatrial:a:b",
+	} {
+		if n := strings.Count(string(text), once); n != 1 {
+			t.Errorf("%q is there %d times in\n%s", once, n, text)
 		}
 	}
 }
