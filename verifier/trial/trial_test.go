@@ -40,6 +40,7 @@ type world struct {
 	cutHistory    bool
 	onInject      func()
 	crew          *crew // carries out the mitigation that it has, nil for a plan without one
+	books         []evidence.RunbookPlan
 
 	injected, recovered bool
 	prefix              string
@@ -188,7 +189,7 @@ func (w *world) Vector(_ context.Context, query string, _ time.Time) ([]trial.Sa
 }
 
 func (w *world) Range(_ context.Context, query string, from, to time.Time) (points [][2]float64, err error) {
-	for at := from; query == diagnosis && !at.After(to); at = at.Add(time.Second) {
+	for at := from; (query == diagnosis || query == always) && !at.After(to); at = at.Add(time.Second) {
 		points = append(points, [2]float64{float64(at.Unix()), 1})
 	}
 	return append(points, [2]float64{1, 1}), nil
@@ -221,7 +222,8 @@ func play(t *testing.T, ctx context.Context, w *world) *evidence.Scenario {
 				{Name: slo.Availability, Window: "baseline", Ratio: 0.99},
 				{Name: slo.Availability, Window: "fault", Ratio: 0.99},
 			},
-			Alerts: []evidence.AlertPlan{{Name: "WorkerDown", Within: seconds(5)}},
+			Runbooks: w.books,
+			Alerts:   []evidence.AlertPlan{{Name: "WorkerDown", Within: seconds(5)}},
 			Guarantees: []evidence.GuaranteePlan{
 				{Name: evidence.ExactlyOnce}, {Name: evidence.RefusedNeverDone}, {Name: evidence.UnknownAtMost},
 				{Name: evidence.DoneWithin, Within: seconds(30)},
