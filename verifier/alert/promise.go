@@ -2,7 +2,7 @@ package alert
 
 import (
 	"fmt"
-	"path"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -53,9 +53,9 @@ func alsoPages(all []evidence.Alert, byName map[string]evidence.RunbookPlan) (al
 
 // keeps judges an expected alert that fired in time.
 func keeps(a *evidence.Alert, byName map[string]evidence.RunbookPlan, m Moments) (verdict.Status, string) {
-	book, ok := byName[strings.TrimSuffix(path.Base(a.RunbookURL), ".md")]
-	if !ok || book.Name != a.Name {
-		return verdict.Fail, fmt.Sprintf("alert %s links to %s, which is not its runbook", a.Name, a.RunbookURL)
+	book, ok := byName[a.Name]
+	if !ok || !leadsTo(a.RunbookURL, a.Name) {
+		return verdict.Fail, fmt.Sprintf("alert %s links to %s, which is not its runbook: want runbooks/%s.md, or an address that ends so", a.Name, a.RunbookURL, a.Name)
 	}
 	detect, limit := time.Duration(book.DetectWithin), time.Duration(book.RecoverWithin)
 	switch {
@@ -71,4 +71,12 @@ func keeps(a *evidence.Alert, byName map[string]evidence.RunbookPlan, m Moments)
 		return verdict.Fail, fmt.Sprintf("alert %s cleared %.1f s after the fault's removal, want %v", a.Name, a.ResolvedAt.Sub(m.Removed).Seconds(), limit)
 	}
 	return verdict.Pass, ""
+}
+
+// leadsTo says whether a link is one to the runbook of an alert: its path in this project,
+// or the address at which somebody has put the project's runbooks. Nobody is asked whether
+// they are there.
+func leadsTo(link, alert string) bool {
+	u, err := url.Parse(link)
+	return err == nil && strings.HasSuffix("/"+u.Path, "/runbooks/"+alert+".md")
 }
