@@ -129,7 +129,7 @@ func judge(e evidence.AlertPlan, s evidence.SeenAlert, fired bool, inForce, watc
 	case inForce.IsZero():
 		return verdict.Inconclusive, fmt.Sprintf("alert %s: the fault was not seen in force", e.Name)
 	case !fired && watched.Sub(inForce) < limit:
-		return verdict.Inconclusive, fmt.Sprintf("alert %s: the trial ended before its %v were up", e.Name, limit)
+		return verdict.Inconclusive, fmt.Sprintf("alert %s: the fault ended before its %v were up", e.Name, limit)
 	case !fired:
 		return verdict.Fail, fmt.Sprintf("alert %s did not fire within %v of the fault", e.Name, limit)
 	case s.FiredAt.Sub(inForce) > limit:

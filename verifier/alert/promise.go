@@ -20,35 +20,34 @@ type Moments struct {
 
 // Promises judges alerts by what their runbooks promise, beside what the plan
 // asked of them: an expected one rings in time, links to its runbook and clears in
-// time after the fault, and nobody is called for anything else.
+// time after the fault.
 func Promises(all []evidence.Alert, books []evidence.RunbookPlan, m Moments) {
 	byName := map[string]evidence.RunbookPlan{}
 	for _, b := range books {
 		byName[b.Name] = b
 	}
-	also := alsoPages(all, byName)
 	for i := range all {
-		a := &all[i]
-		if a.Status != verdict.Pass || !a.Fired || len(books) == 0 {
-			continue
+		if a := &all[i]; a.Status == verdict.Pass && a.Fired && a.Expected && len(books) > 0 {
+			a.Status, a.Reason = keeps(a, byName, m)
 		}
-		if !a.Expected {
-			if a.Severity == "page" && !a.Silenced && !slices.Contains(also, a.Name) {
-				a.Status, a.Reason = verdict.Fail, fmt.Sprintf("alert %s paged, and no runbook of this fault says that it may", a.Name)
-			}
-			continue
-		}
-		a.Status, a.Reason = keeps(a, byName, m)
 	}
 }
 
-func alsoPages(all []evidence.Alert, byName map[string]evidence.RunbookPlan) (also []string) {
-	for _, a := range all {
-		if a.Expected {
-			also = append(also, byName[a.Name].AlsoPages...)
+// NoOtherPages fails what called somebody beside the expected alerts, unless a runbook of
+// theirs says that it may.
+func NoOtherPages(all []evidence.Alert, books []evidence.RunbookPlan) {
+	var also []string
+	for _, b := range books {
+		if slices.ContainsFunc(all, func(a evidence.Alert) bool { return a.Expected && a.Name == b.Name }) {
+			also = append(also, b.AlsoPages...)
 		}
 	}
-	return also
+	for i := range all {
+		a := &all[i]
+		if len(books) > 0 && a.Status == verdict.Pass && a.Fired && !a.Expected && a.Severity == "page" && !a.Silenced && !slices.Contains(also, a.Name) {
+			a.Status, a.Reason = verdict.Fail, fmt.Sprintf("alert %s paged, and no runbook of this fault says that it may", a.Name)
+		}
+	}
 }
 
 // keeps judges an expected alert that fired in time.

@@ -52,6 +52,7 @@ func TestPromises(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			Promises(c.all, books, Moments{InForce: at(0), Removed: at(20), Watched: at(c.watched)})
+			NoOtherPages(c.all, books)
 			if got := c.all[0]; got.Status != c.want || !strings.Contains(got.Reason, c.says) {
 				t.Errorf("%v %q; want %v: …%s…", got.Status, got.Reason, c.want, c.says)
 			}

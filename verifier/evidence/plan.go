@@ -46,6 +46,7 @@ type Plan struct {
 	Mitigation    *MitigationPlan   `json:"mitigation,omitempty"`
 	Guarantees    []GuaranteePlan   `json:"guarantees,omitempty"`
 	Runbooks      []RunbookPlan     `json:"runbooks,omitempty"`       // all that there are: each one's diagnosis is asked in each trial
+	ByCrew        bool              `json:"by_crew,omitempty"`        // people end the fault, when they have dealt with it
 	HeldAgain     string            `json:"held_again,omitempty"`     // why
 	FirstEvidence string            `json:"first_evidence,omitempty"` // Evidence of the time before, relative to the run's folder
 	MinAccepted   int               `json:"min_accepted"`             // fewer accepted tasks are no basis for a judgement

@@ -81,13 +81,14 @@ const margin = 5 * time.Second
 
 // PlanOf makes the plan of a game day out of a scenario's: the fault stays for up
 // to longest from its proof. What the scenario asks of its own short fault window
-// is left out; everything else is judged as ever.
+// is left out, and what the runbooks say is noted: a crew that is quicker than a
+// diagnosis, or lets the fault do its worst, must not fail for it.
 func PlanOf(p evidence.Plan, longest time.Duration) evidence.Plan {
 	p.Name = Name
 	p.Fault = evidence.Duration(longest + time.Duration(p.InForce) + margin)
 	p.Objectives = slices.DeleteFunc(slices.Clone(p.Objectives), func(o evidence.ObjectivePlan) bool { return o.Window == "fault" })
 	p.Mitigation = nil // that is the crew's
-	p.Runbooks = nil   // a crew that is quicker than a diagnosis must not fail for it
+	p.ByCrew = true
 	return p
 }
 

@@ -28,6 +28,7 @@ type world struct {
 	injected time.Time
 	removed  time.Time
 	screen   io.Writer // nil for one that works
+	silent   bool      // no alert rings
 }
 
 func (w *world) note(what string) {
@@ -106,15 +107,25 @@ func (w *world) Vector(_ context.Context, query string, _ time.Time) ([]trial.Sa
 	return []trial.Sample{{Value: 100}}, nil
 }
 
-func (w *world) Range(context.Context, string, time.Time, time.Time) ([][2]float64, error) {
-	return nil, nil
+func (w *world) Range(_ context.Context, query string, from, to time.Time) (points [][2]float64, err error) {
+	for at := from; query == always && !at.After(to); at = at.Add(time.Second) {
+		points = append(points, [2]float64{float64(at.Unix()), 1})
+	}
+	return points, nil
+}
+
+// always is a step that always holds.
+const always = "vector(1) > 0"
+
+func book(name, holds string) evidence.RunbookPlan {
+	return evidence.RunbookPlan{Name: name, Steps: []evidence.StepPlan{{Expect: "> 0", Holds: holds}}, RecoverWithin: evidence.Duration(time.Minute)}
 }
 
 func (w *world) Active(context.Context) ([]evidence.SeenAlert, error) {
-	if !w.inForce() {
+	if !w.inForce() || w.silent {
 		return nil, nil
 	}
-	return []evidence.SeenAlert{{Name: "WorkerDown", Severity: "page", RunbookURL: "https://example.org/WorkerDown.md"}}, nil
+	return []evidence.SeenAlert{{Name: "WorkerDown", Severity: "page", RunbookURL: "https://example.org/runbooks/WorkerDown.md"}, {Name: "TaskFreshnessLow", Severity: "page", RunbookURL: "runbooks/TaskFreshnessLow.md"}}, nil
 }
 
 // played is a game that is over.
@@ -139,7 +150,8 @@ var allDown = evidence.Plan{
 	Load:     evidence.Load{Profile: "steady", Rate: 100, Timeout: evidence.Duration(time.Second)},
 	Baseline: evidence.Duration(5 * time.Second), Recovery: evidence.Duration(5 * time.Second),
 	InForce: evidence.Duration(5 * time.Second), Recover: evidence.Duration(20 * time.Second),
-	Alerts: []evidence.AlertPlan{{Name: "WorkerDown", Within: evidence.Duration(15 * time.Second)}},
+	Alerts:   []evidence.AlertPlan{{Name: "WorkerDown", Within: evidence.Duration(15 * time.Second)}},
+	Runbooks: []evidence.RunbookPlan{book("APIDown", "never"), book("Doubted", always), book("WorkerDown", "never")},
 }
 
 // play holds a game of the scenario "All down" inside a bubble.
@@ -216,7 +228,7 @@ func TestACrewMitigates(t *testing.T) {
 		if took := p.faultTook(); took > 40*time.Second || took < 20*time.Second {
 			t.Errorf("the fault was in force for %v; it was to end when the crew had mitigated", took)
 		}
-		for _, want := range []string{"ack: the fault is not in force yet", "alert WorkerDown (page)  https://example.org/WorkerDown.md", "the crew is at work", "hint 1 of 2:", "resolved WorkerDown", "no more commands will come"} {
+		for _, want := range []string{"ack: the fault is not in force yet", "alert WorkerDown (page)  https://example.org/runbooks/WorkerDown.md", "the crew is at work", "hint 1 of 2:", "resolved WorkerDown", "no more commands will come"} {
 			if !strings.Contains(p.said, want) {
 				t.Errorf("the facilitator never read %q", want)
 			}
@@ -227,6 +239,45 @@ func TestACrewMitigates(t *testing.T) {
 			}
 		}
 		p.reveals(t)
+		p.notesTheRunbooks(t)
+	})
+}
+
+// notesTheRunbooks: wrong diagnoses and a page that no runbook allows are told, and nobody fails for them.
+func (p *played) notesTheRunbooks(t *testing.T) {
+	t.Helper()
+	s := p.scenario
+	if len(s.Diagnoses) != 3 {
+		t.Fatalf("diagnoses %+v", s.Diagnoses)
+	}
+	for _, d := range s.Diagnoses {
+		if !d.Noted || d.Status != verdict.Pass || d.Asked < 20 {
+			t.Errorf("%+v, want it asked all the time and noted", d)
+		}
+	}
+	if doubted := s.Diagnoses[1]; doubted.True != doubted.Asked || doubted.Reason == "" {
+		t.Errorf("%+v, want it true all the time, and said", doubted)
+	}
+	for _, a := range s.Alerts {
+		if a.Status != verdict.Pass {
+			t.Errorf("alert %s: %v %s", a.Name, a.Status, a.Reason)
+		}
+	}
+}
+
+func TestACrewMayBeQuickerThanTheAlert(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := play(t, rules, &world{silent: true}, t.Context(), line{15 * time.Second, "mitigated"})
+		p.tookBack(t)
+		if a := p.scenario.Alerts[0]; a.Status != verdict.Inconclusive || !strings.Contains(a.Reason, "the fault ended before its 15s were up") {
+			t.Errorf("%v: %s", a.Status, a.Reason)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		p := play(t, rules, &world{silent: true}, t.Context(), line{45 * time.Second, "mitigated"})
+		if a := p.scenario.Alerts[0]; a.Status != verdict.Fail || !strings.Contains(a.Reason, "did not fire within 15s") {
+			t.Errorf("%v: %s", a.Status, a.Reason)
+		}
 	})
 }
 
@@ -251,7 +302,10 @@ func (p *played) reveals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"# Post-mortem: Game day: All down", "| acknowledged | said by people |", "| hint 1 of 2 given |"} {
+	for _, want := range []string{
+		"# Post-mortem: Game day: All down", "| acknowledged | said by people |", "| hint 1 of 2 given |", "## What the runbooks said",
+		"| noted: the diagnosis of WorkerDown was false at each of ", "| noted: the diagnosis of Doubted was true at ", "Noted, and not judged",
+	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the post-mortem lacks %q", want)
 		}

@@ -116,14 +116,23 @@ func diagnoses(b *strings.Builder, c *Case) {
 			fmt.Fprintf(b, "| %s | %s | %d of %d s | %s |\n", plain(d.Runbook), role[d.Role], d.True, d.Asked, reasoned(d))
 		}
 	}
+	if all[0].Noted {
+		b.WriteString("\nNoted, and not judged: how long the fault stayed, and what was done meanwhile, was for the crew to decide. " +
+			"Those that are not listed were false throughout.\n\n")
+		return
+	}
 	b.WriteString("\nThose that are not listed were false throughout, and had to be.\n\n")
 }
 
 func reasoned(d evidence.Diagnosis) string {
-	if d.Reason == "" {
-		return d.Status.String()
+	text := d.Status.String()
+	if d.Noted {
+		text = "noted"
 	}
-	return d.Status.String() + ": " + plain(d.Reason)
+	if d.Reason == "" {
+		return text
+	}
+	return text + ": " + plain(d.Reason)
 }
 
 // questions are the sections for people.

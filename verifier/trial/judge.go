@@ -48,14 +48,20 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	for _, o := range plan.Objectives {
 		s.SLO = append(s.SLO, judgeObjective(o, &rec))
 	}
-	s.Alerts = alert.Judge(plan.Alerts, rec.Alerts, inForceAt(&rec), watchedUntil(&rec))
+	s.Alerts = alert.Judge(plan.Alerts, rec.Alerts, inForceAt(&rec), watchedUntil(&plan, &rec))
 	if plan.Quiet {
 		alert.MustBeQuiet(s.Alerts)
 	}
 	alert.Promises(s.Alerts, plan.Runbooks, alert.Moments{InForce: inForceAt(&rec), Removed: rec.RemovedAt, Watched: rec.Stopped})
+	if !plan.ByCrew { // how long a fault stays, and so what it rings, is theirs
+		alert.NoOtherPages(s.Alerts, plan.Runbooks)
+	}
 	s.Diagnoses = confusion.Judge(plan.Runbooks, plan.AlertNames(), rec.Diagnoses, s.InForce == "confirmed" || s.InForce == "none")
 	s.Mitigation = judgeMitigation(plan.Mitigation, &rec)
 	confusion.Causes(s.Diagnoses, plan.Runbooks, plan.Experiments, rec.Diagnoses)
+	if plan.ByCrew {
+		confusion.Note(s.Diagnoses)
+	}
 	s.Seconds = splits(&plan, &rec, s.Alerts, l.deviatedAt)
 	conclude(&s.Scenario, &rec)
 	s.Late = l.late.Seconds()
@@ -287,9 +293,9 @@ func inForceAt(rec *evidence.Record) (last time.Time) {
 }
 
 // watchedUntil is how long the fault was given to ring an alert: in a trial
-// that was stopped, only until the fault was removed.
-func watchedUntil(rec *evidence.Record) time.Time {
-	if rec.Stopping != "" && !rec.RemovedAt.IsZero() {
+// that was stopped, or whose fault people ended, only until the fault was removed.
+func watchedUntil(plan *evidence.Plan, rec *evidence.Record) time.Time {
+	if (rec.Stopping != "" || plan.ByCrew) && !rec.RemovedAt.IsZero() {
 		return rec.RemovedAt
 	}
 	return rec.Stopped
