@@ -104,8 +104,13 @@ func (r Rules) Validate() error {
 	if r.MaxDuration < 10*time.Second || r.MaxDuration > longestGame {
 		mistakes = append(mistakes, fmt.Errorf("the longest duration is %v: want 10s to %v", r.MaxDuration, longestGame))
 	}
-	if r.Objective <= 0 || r.Objective >= 1 {
-		mistakes = append(mistakes, fmt.Errorf("the %s objective is %v: want more than 0 and less than 1", slo.Availability, r.Objective))
+	if len(r.Objectives) == 0 {
+		mistakes = append(mistakes, errors.New("no objective has a budget that could be spent"))
+	}
+	for _, o := range r.Objectives {
+		if err := slo.Validate(o); err != nil {
+			mistakes = append(mistakes, err)
+		}
 	}
 	return errors.Join(mistakes...)
 }

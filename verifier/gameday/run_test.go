@@ -15,6 +15,7 @@ import (
 	"seatrial/experiments"
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/postmortem"
+	"seatrial/verifier/slo"
 	"seatrial/verifier/trial"
 	"seatrial/verifier/verdict"
 )
@@ -29,6 +30,7 @@ type world struct {
 	removed  time.Time
 	screen   io.Writer // nil for one that works
 	silent   bool      // no alert rings
+	stale    bool      // what is done is done too late
 }
 
 func (w *world) note(what string) {
@@ -103,6 +105,9 @@ func (w *world) Backlog(context.Context) (int, error)          { return 0, nil }
 func (w *world) Vector(_ context.Context, query string, _ time.Time) ([]trial.Sample, error) {
 	if strings.Contains(query, "up{") && !w.inForce() {
 		return nil, nil
+	}
+	if w.stale && strings.HasPrefix(query, "sum(increase(worker_task_age_seconds_bucket") {
+		return []trial.Sample{{Value: 0}}, nil
 	}
 	return []trial.Sample{{Value: 100}}, nil
 }
@@ -284,12 +289,12 @@ func TestACrewMayBeQuickerThanTheAlert(t *testing.T) {
 // reveals closes the game and checks what is told and left.
 func (p *played) reveals(t *testing.T) {
 	t.Helper()
-	told, err := Close(p.dir, p.scenario, Log{Scenario: "All down", Runbook: "WorkerDown", Seed: 1, Moments: p.game.Moments()})
+	told, err := Close(p.dir, p.scenario, Log{Scenario: "All down", Runbook: "WorkerDown", Seed: 1, Moments: p.game.Moments(), Spent: 0.0123, SpentOf: slo.Freshness})
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := strings.Join(told, "\n")
-	for _, want := range []string{"it was: All down", "experiments worker-down, on worker-0", "time to detect       ", "time to acknowledge  ", "time to mitigate ", "time to recover "} {
+	for _, want := range []string{"it was: All down", "experiments worker-down, on worker-0", "time to detect       ", "time to acknowledge  ", "time to mitigate ", "time to recover ", "error budget of freshness spent: 1.23 % of 30 days"} {
 		if !strings.Contains(text, want) || strings.Contains(text, "acknowledge  not seen") {
 			t.Errorf("the reveal lacks %q:\n%s", want, text)
 		}
@@ -323,6 +328,25 @@ func TestTheBudgetLimitRecovers(t *testing.T) {
 		}
 		if took := p.faultTook(); took > 30*time.Second {
 			t.Errorf("the fault was in force for %v though its budget was spent", took)
+		}
+	})
+}
+
+// TestTheBudgetLimitIsOfTheWorstObjective: as Prometheus tells of it.
+func TestTheBudgetLimitIsOfTheWorstObjective(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rules
+		r.AbortBudget = 0.00005 // 1.3 s with everything too late
+		p := play(t, r, &world{stale: true}, t.Context())
+		p.tookBack(t)
+		if got := names(p.game.Moments()); len(got) != 1 || !strings.Contains(got[0], "of the 30-day error budget of freshness is spent") {
+			t.Errorf("moments %q, want the limit of freshness", got)
+		}
+		if took := p.faultTook(); took > 10*time.Second {
+			t.Errorf("the fault was in force for %v though its budget was spent", took)
+		}
+		if _, worst := p.game.Worst(); worst.Name != slo.Freshness || worst.Spent < r.AbortBudget {
+			t.Errorf("%+v is told at the end", worst)
 		}
 	})
 }

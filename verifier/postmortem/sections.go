@@ -16,7 +16,7 @@ func impact(b *strings.Builder, c *Case) {
 	fmt.Fprintf(b, "- Requests: %d sent, %d not accepted%s: %d refused, %d with an unknown outcome.\n", s.Ops, bad, of(bad, s.Ops), s.Refused, s.Unknown)
 	fmt.Fprintf(b, "- Tasks: %d accepted, %d lost, %d done more than once, %d refused but done, %d put aside as dead letters.\n",
 		s.Accepted, s.Lost, s.Duplicated, s.RefusedButDone, s.Dead)
-	fmt.Fprintf(b, "- Error budget: %s of that of 30 days, from the injection to the end of the load.\n", percent(s.BudgetCost))
+	fmt.Fprintf(b, "- Error budget: %s of that of 30 days, by requests that were not accepted, from the injection to the end of the load.\n", percent(s.BudgetCost))
 	b.WriteString("- *Who noticed, and how.*\n\n")
 	if len(s.SLO) == 0 {
 		return
