@@ -42,7 +42,7 @@ type Plan struct {
 	Recover       Duration          `json:"recover_within"` // from the fault's removal to a healthy system
 	Objectives    []ObjectivePlan   `json:"objectives,omitempty"`
 	Alerts        []AlertPlan       `json:"alerts,omitempty"`
-	Quiet         bool              `json:"quiet,omitempty"` // no alert may fire
+	Quiet         bool              `json:"quiet,omitempty"` // no alert may page
 	Mitigation    *MitigationPlan   `json:"mitigation,omitempty"`
 	Guarantees    []GuaranteePlan   `json:"guarantees,omitempty"`
 	Runbooks      []RunbookPlan     `json:"runbooks,omitempty"`       // all that there are: each one's diagnosis is asked in each trial
