@@ -58,6 +58,11 @@ false-pages: root deps build ## ten quiet minutes at the suite's rate: nobody ma
 chaos-suite: root deps build ## deploy the testbed, run every scenario, judge, write reports/latest
 	bin/seatrial run --report reports
 
+SEEDS ?= 1 2 3
+.PHONY: proof
+proof: root deps build ## run the whole suite with each of SEEDS (1 2 3), then the ten quiet minutes; all must pass (an hour)
+	@.ci/proof bin/seatrial reports $(SEEDS)
+
 .PHONY: cluster-deps
 cluster-deps: root deps build ## get what a cluster is made from into .deps/cluster (20 minutes with cold caches)
 	@deploy/cluster/deps/root.sh $(DEPS)
@@ -168,7 +173,7 @@ check-rules: deps
 check-scripts:
 	@echo 'check: scripts'
 	@for f in $(SCRIPTS); do sh -n "$$f"; done
-	@bash -n .ci/run
+	@bash -n .ci/run && bash -n .ci/proof
 
 .PHONY: check-links
 check-links:
