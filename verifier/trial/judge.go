@@ -48,14 +48,7 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	for _, o := range plan.Objectives {
 		s.SLO = append(s.SLO, judgeObjective(o, &rec))
 	}
-	s.Alerts = alert.Judge(plan.Alerts, rec.Alerts, inForceAt(&rec), watchedUntil(&plan, &rec))
-	if plan.Quiet {
-		alert.MustBeQuiet(s.Alerts)
-	}
-	alert.Promises(s.Alerts, plan.Runbooks, alert.Moments{InForce: inForceAt(&rec), Removed: rec.RemovedAt, Watched: rec.Stopped})
-	if !plan.ByCrew { // how long a fault stays, and so what it rings, is theirs
-		alert.NoOtherPages(s.Alerts, plan.Runbooks)
-	}
+	s.Alerts = judgeAlerts(&plan, &rec)
 	s.Diagnoses = confusion.Judge(plan.Runbooks, plan.AlertNames(), rec.Diagnoses, s.InForce == "confirmed" || s.InForce == "none")
 	s.Mitigation = judgeMitigation(plan.Mitigation, &rec)
 	confusion.Causes(s.Diagnoses, plan.Runbooks, plan.Experiments, rec.Diagnoses)
@@ -68,6 +61,18 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	s.Stolen = rec.Stolen.Share
 	disturb(&s.Scenario, l.lateAt, rec.Stolen.At)
 	return &s.Scenario, dir.Save(evidence.VerdictFile, &s.Scenario)
+}
+
+func judgeAlerts(plan *evidence.Plan, rec *evidence.Record) []evidence.Alert {
+	all := alert.Judge(plan.Alerts, rec.Alerts, inForceAt(rec), watchedUntil(plan, rec))
+	if plan.Quiet {
+		alert.MustBeQuiet(all)
+	}
+	alert.Promises(all, plan.Runbooks, alert.Moments{InForce: inForceAt(rec), Removed: rec.RemovedAt, Watched: rec.Stopped})
+	if !plan.ByCrew { // how long a fault stays, and so what it rings, is theirs
+		alert.NoOtherPages(all, plan.Runbooks)
+	}
+	return all
 }
 
 // judged is a scenario in the making.
