@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
+
+	"seatrial/verifier/lack"
 )
 
 // The embedded signatures are put before the real PromQL engine, with samples as
@@ -254,7 +256,7 @@ func tool(t *testing.T, name string) string {
 	}
 	path, err = exec.LookPath(name)
 	if err != nil {
-		t.Skipf("%s is missing: make deps builds it", name)
+		lack.Of(t, "%s is missing: make deps builds it", name)
 	}
 	return path
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"seatrial/deploy"
+	"seatrial/verifier/lack"
 )
 
 // cluster is three real servers on loopback addresses.
@@ -40,7 +41,7 @@ func newCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(bin, "nats-server")); err != nil {
-		t.Skipf("no nats-server: run make deps (%v)", err)
+		lack.Of(t, "no nats-server: run make deps (%v)", err)
 	}
 	c := &cluster{t: t, dir: t.TempDir(), scripts: unpack(t, "nats"), path: "PATH=" + bin + ":" + os.Getenv("PATH"),
 		client: freePort(t), routes: freePort(t), monitor: freePort(t)}

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"seatrial/verifier/lack"
 )
 
 // What is wrong with rules, each thing found in the real files (none may be) and in broken ones.
@@ -79,7 +81,7 @@ func tool(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no %s: run make deps (%v)", name, err)
+		lack.Of(t, "no %s: run make deps (%v)", name, err)
 	}
 	return path
 }

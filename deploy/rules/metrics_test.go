@@ -1,7 +1,6 @@
 package rules_test
 
 import (
-	"bytes"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -170,16 +169,6 @@ func TestSeries(t *testing.T) {
 	} {
 		if got := strings.Join(series(expr), " "); got != want {
 			t.Errorf("series(%s) = %s, want %s", expr, got, want)
-		}
-	}
-}
-
-// TestValkeyExporterHasTheNames looks for the names of redis_exporter in the program itself.
-func TestValkeyExporterHasTheNames(t *testing.T) {
-	program := slurp(t, tool(t, "valkey-exporter"))
-	for _, name := range ofOthers {
-		if short, ok := strings.CutPrefix(name, "redis_"); ok && !bytes.Contains(program, []byte(short)) {
-			t.Errorf("valkey-exporter does not know %s", name)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"seatrial/deploy"
+	"seatrial/verifier/lack"
 )
 
 // system is three pods on loopback addresses, each a real Valkey and a real sentinel.
@@ -34,7 +35,7 @@ func newSystem(t *testing.T) *system {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(bin, "valkey-server")); err != nil {
-		t.Skipf("no valkey-server: run make deps (%v)", err)
+		lack.Of(t, "no valkey-server: run make deps (%v)", err)
 	}
 	s := &system{
 		t: t, dir: t.TempDir(), scripts: unpack(t, "valkey"), valkey: freePort(t), senti: freePort(t),

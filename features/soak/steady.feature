@@ -11,7 +11,7 @@ Feature: Ten quiet minutes
     Then in the baseline window at least 99.9% of the requests are accepted
     And in the recovery window at least 99.9% of the requests are accepted
     And in the recovery window at least 99% of the accepted requests are answered within 500 milliseconds
-    And no alert fires
+    And no alert pages
     And every accepted task is done exactly once
     And no refused task is ever done
     And no unknown task is done more than once

@@ -129,7 +129,7 @@ func judge(e evidence.AlertPlan, s evidence.SeenAlert, fired bool, inForce, watc
 	case inForce.IsZero():
 		return verdict.Inconclusive, fmt.Sprintf("alert %s: the fault was not seen in force", e.Name)
 	case !fired && watched.Sub(inForce) < limit:
-		return verdict.Inconclusive, fmt.Sprintf("alert %s: the trial ended before its %v were up", e.Name, limit)
+		return verdict.Inconclusive, fmt.Sprintf("alert %s: the fault ended before its %v were up", e.Name, limit)
 	case !fired:
 		return verdict.Fail, fmt.Sprintf("alert %s did not fire within %v of the fault", e.Name, limit)
 	case s.FiredAt.Sub(inForce) > limit:
@@ -140,12 +140,13 @@ func judge(e evidence.AlertPlan, s evidence.SeenAlert, fired bool, inForce, watc
 	return verdict.Pass, ""
 }
 
-// MustBeQuiet fails every alert that would have paged.
+// MustBeQuiet fails every alert that has paged. A ticket calls nobody, and so does a page that
+// is inhibited.
 func MustBeQuiet(all []evidence.Alert) {
 	for i := range all {
-		if all[i].Fired && all[i].Severity == "page" {
+		if all[i].Fired && all[i].Severity == "page" && !all[i].Silenced {
 			all[i].Status = verdict.Fail
-			all[i].Reason = fmt.Sprintf("alert %s fired, and nothing was to fire", all[i].Name)
+			all[i].Reason = fmt.Sprintf("alert %s paged, and nobody was to be called", all[i].Name)
 		}
 	}
 }

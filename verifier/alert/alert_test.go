@@ -45,13 +45,13 @@ func TestJudge(t *testing.T) {
 }
 
 func TestUnexpectedAlertsAreListedAndFailOnlyAQuietTrial(t *testing.T) {
-	seen := []evidence.SeenAlert{{Name: "Page", Severity: "page", FiredAt: at(1)}, {Name: "Ticket", Severity: "ticket", FiredAt: at(2)}}
+	seen := []evidence.SeenAlert{{Name: "Page", Severity: "page", FiredAt: at(1)}, {Name: "Ticket", Severity: "ticket", FiredAt: at(2)}, {Name: "Inhibited", Severity: "page", FiredAt: at(3), Silenced: true}}
 	all := Judge(nil, seen, at(0), at(60))
-	if len(all) != 2 || all[0].Status != verdict.Pass || all[0].Expected || !all[0].Fired {
+	if len(all) != 3 || all[0].Status != verdict.Pass || all[0].Expected || !all[0].Fired {
 		t.Fatalf("%+v", all)
 	}
 	MustBeQuiet(all)
-	if all[0].Status != verdict.Fail || all[1].Status != verdict.Pass {
+	if all[0].Status != verdict.Fail || !strings.Contains(all[0].Reason, "Page paged") || all[1].Status != verdict.Pass || all[2].Status != verdict.Pass {
 		t.Errorf("%+v", all)
 	}
 }

@@ -2,7 +2,7 @@ package alert
 
 import (
 	"fmt"
-	"path"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,42 +20,41 @@ type Moments struct {
 
 // Promises judges alerts by what their runbooks promise, beside what the plan
 // asked of them: an expected one rings in time, links to its runbook and clears in
-// time after the fault, and nobody is called for anything else.
+// time after the fault.
 func Promises(all []evidence.Alert, books []evidence.RunbookPlan, m Moments) {
 	byName := map[string]evidence.RunbookPlan{}
 	for _, b := range books {
 		byName[b.Name] = b
 	}
-	also := alsoPages(all, byName)
 	for i := range all {
-		a := &all[i]
-		if a.Status != verdict.Pass || !a.Fired || len(books) == 0 {
-			continue
+		if a := &all[i]; a.Status == verdict.Pass && a.Fired && a.Expected && len(books) > 0 {
+			a.Status, a.Reason = keeps(a, byName, m)
 		}
-		if !a.Expected {
-			if a.Severity == "page" && !a.Silenced && !slices.Contains(also, a.Name) {
-				a.Status, a.Reason = verdict.Fail, fmt.Sprintf("alert %s paged, and no runbook of this fault says that it may", a.Name)
-			}
-			continue
-		}
-		a.Status, a.Reason = keeps(a, byName, m)
 	}
 }
 
-func alsoPages(all []evidence.Alert, byName map[string]evidence.RunbookPlan) (also []string) {
-	for _, a := range all {
-		if a.Expected {
-			also = append(also, byName[a.Name].AlsoPages...)
+// NoOtherPages fails what called somebody beside the expected alerts, unless a runbook of
+// theirs says that it may.
+func NoOtherPages(all []evidence.Alert, books []evidence.RunbookPlan) {
+	var also []string
+	for _, b := range books {
+		if slices.ContainsFunc(all, func(a evidence.Alert) bool { return a.Expected && a.Name == b.Name }) {
+			also = append(also, b.AlsoPages...)
 		}
 	}
-	return also
+	for i := range all {
+		a := &all[i]
+		if len(books) > 0 && a.Status == verdict.Pass && a.Fired && !a.Expected && a.Severity == "page" && !a.Silenced && !slices.Contains(also, a.Name) {
+			a.Status, a.Reason = verdict.Fail, fmt.Sprintf("alert %s paged, and no runbook of this fault says that it may", a.Name)
+		}
+	}
 }
 
 // keeps judges an expected alert that fired in time.
 func keeps(a *evidence.Alert, byName map[string]evidence.RunbookPlan, m Moments) (verdict.Status, string) {
-	book, ok := byName[strings.TrimSuffix(path.Base(a.RunbookURL), ".md")]
-	if !ok || book.Name != a.Name {
-		return verdict.Fail, fmt.Sprintf("alert %s links to %s, which is not its runbook", a.Name, a.RunbookURL)
+	book, ok := byName[a.Name]
+	if !ok || !leadsTo(a.RunbookURL, a.Name) {
+		return verdict.Fail, fmt.Sprintf("alert %s links to %s, which is not its runbook: want runbooks/%s.md, or an address that ends so", a.Name, a.RunbookURL, a.Name)
 	}
 	detect, limit := time.Duration(book.DetectWithin), time.Duration(book.RecoverWithin)
 	switch {
@@ -71,4 +70,12 @@ func keeps(a *evidence.Alert, byName map[string]evidence.RunbookPlan, m Moments)
 		return verdict.Fail, fmt.Sprintf("alert %s cleared %.1f s after the fault's removal, want %v", a.Name, a.ResolvedAt.Sub(m.Removed).Seconds(), limit)
 	}
 	return verdict.Pass, ""
+}
+
+// leadsTo says whether a link is one to the runbook of an alert: its path in this project,
+// or the address at which somebody has put the project's runbooks. Nobody is asked whether
+// they are there.
+func leadsTo(link, alert string) bool {
+	u, err := url.Parse(link)
+	return err == nil && strings.HasSuffix("/"+u.Path, "/runbooks/"+alert+".md")
 }

@@ -52,10 +52,39 @@ func TestPromises(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			Promises(c.all, books, Moments{InForce: at(0), Removed: at(20), Watched: at(c.watched)})
+			NoOtherPages(c.all, books)
 			if got := c.all[0]; got.Status != c.want || !strings.Contains(got.Reason, c.says) {
 				t.Errorf("%v %q; want %v: …%s…", got.Status, got.Reason, c.want, c.says)
 			}
 		})
+	}
+}
+
+func TestLinksToARunbook(t *testing.T) {
+	for link, want := range map[string]bool{
+		"runbooks/Down.md":  true,
+		"/runbooks/Down.md": true,
+		"https://git.example/team/seatrial/blob/main/runbooks/Down.md":           true,
+		"https://git.example/team/seatrial/runbooks/Down.md?ref=main#mitigation": true,
+		"https://gone.example/x/Down.md":                                         false,
+		"https://gone.example/my-runbooks/Down.md":                               false,
+		"https://gone.example/?page=runbooks/Down.md":                            false,
+		"https://gone.example/#runbooks/Down.md":                                 false,
+		"https://gone.example/runbooks/Down.md/edit":                             false,
+		"https://git.example/runbooks/Other.md":                                  false,
+		"https://git.example/runbooks/BreakDown.md":                              false,
+		"Down.md":                       false,
+		"my-runbooks/Down.md":           false,
+		"runbooks/Down":                 false,
+		"runbooks/old/Down.md":          false,
+		"https://[::1/runbooks/Down.md": false,
+	} {
+		fired, cleared := at(5), at(40)
+		all := []evidence.Alert{{Name: "Down", Expected: true, Fired: true, FiredAt: &fired, ResolvedAt: &cleared, RunbookURL: link, Status: verdict.Pass}}
+		Promises(all, []evidence.RunbookPlan{{Name: "Down"}, {Name: "Other"}}, Moments{InForce: at(0), Removed: at(20), Watched: at(60)})
+		if got := all[0].Status == verdict.Pass; got != want {
+			t.Errorf("%s: %v %s; want a pass: %v", link, all[0].Status, all[0].Reason, want)
+		}
 	}
 }
 

@@ -100,7 +100,7 @@ func insteadOf(right []string, often int) string {
 func judgedCauses(s *evidence.Scenario) (n int) {
 	for _, d := range s.Diagnoses {
 		for _, c := range d.Causes {
-			if c.Role != May && c.Asked > 0 {
+			if c.Role != May && c.Asked > 0 && !d.Noted {
 				n++
 			}
 		}

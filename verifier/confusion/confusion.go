@@ -55,6 +55,17 @@ func Judge(plan []evidence.RunbookPlan, expected []string, seen []evidence.SeenD
 	return row
 }
 
+// Note takes a judged row's verdicts back and leaves what they say: of a fault that people
+// dealt with.
+func Note(row []evidence.Diagnosis) {
+	for i := range row {
+		row[i].Noted, row[i].Status = true, verdict.Pass
+		for j := range row[i].Causes {
+			row[i].Causes[j].Status = verdict.Pass
+		}
+	}
+}
+
 func roleOf(b *evidence.RunbookPlan, expected []string) string {
 	switch {
 	case slices.Contains(expected, b.Name):
@@ -129,6 +140,9 @@ func Confusion(scenarios []evidence.Scenario) *evidence.Confusion {
 			c.Wrong = append(c.Wrong, wrongCauses(d, s.Name)...)
 		}
 		c.Causes += judgedCauses(s)
+		if slices.ContainsFunc(s.Diagnoses, func(d evidence.Diagnosis) bool { return d.Noted }) {
+			c.Noted++
+		}
 		c.Scenarios = append(c.Scenarios, s.Name)
 		c.Cells = append(c.Cells, row)
 	}

@@ -148,3 +148,26 @@ func TestNoDiagnosesNoMatrix(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestNotedDiagnosesAreToldAndNotJudged: of a fault that people dealt with.
+func TestNotedDiagnosesAreToldAndNotJudged(t *testing.T) {
+	row := []evidence.Diagnosis{
+		{Runbook: "Down", Role: Must, Asked: 9, Status: verdict.Fail, Reason: "was false", Causes: []evidence.Cause{{Name: "x", Role: Not, Asked: 9, True: 9, Status: verdict.Fail}}},
+		{Runbook: "Other", Role: Not, Asked: 9, True: 9, Status: verdict.Fail, Reason: "was true"},
+		{Runbook: "Unasked", Role: Not, Status: verdict.Inconclusive, Reason: "cannot judge"},
+	}
+	Note(row)
+	for _, d := range row {
+		if !d.Noted || d.Status != verdict.Pass || d.Reason == "" {
+			t.Errorf("%+v", d)
+		}
+	}
+	s := evidence.Scenario{Name: "Game day", Diagnoses: row}
+	if v := evidence.WorstOf(&s); v.Status != verdict.Pass {
+		t.Errorf("%v: %s", v.Status, v.Reason)
+	}
+	c := Confusion([]evidence.Scenario{s})
+	if len(c.Wrong) != 0 || c.Causes != 0 || c.Noted != 1 || c.Cells[0][0] != False || c.Cells[0][1] != True || c.Cells[0][2] != Unknown {
+		t.Errorf("%+v, want what was seen, and nothing judged", c)
+	}
+}

@@ -168,6 +168,6 @@ func passed(t *evidence.Scenario, alert string) bool {
 		return false
 	}
 	return alert == "" || slices.ContainsFunc(t.Diagnoses, func(d evidence.Diagnosis) bool {
-		return d.Runbook == alert && d.Role == "must" && d.Status == verdict.Pass
+		return d.Runbook == alert && d.Role == "must" && d.Status == verdict.Pass && !d.Noted
 	})
 }

@@ -42,11 +42,11 @@ type Plan struct {
 	Recover       Duration          `json:"recover_within"` // from the fault's removal to a healthy system
 	Objectives    []ObjectivePlan   `json:"objectives,omitempty"`
 	Alerts        []AlertPlan       `json:"alerts,omitempty"`
-	Quiet         bool              `json:"quiet,omitempty"`    // no alert may fire
-	GameDay       bool              `json:"game_day,omitempty"` // people deal with the fault, by whatever they choose
+	Quiet         bool              `json:"quiet,omitempty"` // no alert may page
 	Mitigation    *MitigationPlan   `json:"mitigation,omitempty"`
 	Guarantees    []GuaranteePlan   `json:"guarantees,omitempty"`
 	Runbooks      []RunbookPlan     `json:"runbooks,omitempty"`       // all that there are: each one's diagnosis is asked in each trial
+	ByCrew        bool              `json:"by_crew,omitempty"`        // people end the fault, when they have dealt with it
 	HeldAgain     string            `json:"held_again,omitempty"`     // why
 	FirstEvidence string            `json:"first_evidence,omitempty"` // Evidence of the time before, relative to the run's folder
 	MinAccepted   int               `json:"min_accepted"`             // fewer accepted tasks are no basis for a judgement

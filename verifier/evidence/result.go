@@ -140,7 +140,8 @@ type Alert struct {
 
 // Diagnosis is what a runbook's diagnosis said of a trial's fault. Role is what
 // is asked of it: must (the fault is its own), may (it declares that it can be
-// true then) or not.
+// true then) or not. Noted says that it was asked of nobody: people dealt with the fault,
+// and what was true, and for how long, was theirs to decide. Its Reason then only tells.
 type Diagnosis struct {
 	Runbook string         `json:"runbook"`
 	Role    string         `json:"role"`
@@ -148,6 +149,7 @@ type Diagnosis struct {
 	True    int            `json:"true"`  // moments at which it was true
 	Status  verdict.Status `json:"status"`
 	Reason  string         `json:"reason,omitempty"`
+	Noted   bool           `json:"noted,omitempty"`
 	Causes  []Cause        `json:"causes,omitempty"` // of an expected alert's runbook
 }
 
@@ -179,12 +181,14 @@ type Mitigation struct {
 // Confusion is every runbook's diagnosis during every trial's fault. Cells has a
 // row a scenario and a column a runbook: "true" (at some moment), "false" (at
 // none) or "unknown". Causes counts the causes that were judged. Wrong holds a sentence
-// for each diagnosis and each cause that should be otherwise.
+// for each diagnosis and each cause that should be otherwise. Noted counts the scenarios of which
+// none was judged.
 type Confusion struct {
 	Runbooks  []string   `json:"runbooks"`
 	Scenarios []string   `json:"scenarios"`
 	Cells     [][]string `json:"cells"`
 	Causes    int        `json:"causes,omitempty"`
+	Noted     int        `json:"noted,omitempty"`
 	Wrong     []string   `json:"wrong"`
 }
 

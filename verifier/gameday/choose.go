@@ -81,13 +81,14 @@ const margin = 5 * time.Second
 
 // PlanOf makes the plan of a game day out of a scenario's: the fault stays for up
 // to longest from its proof. What the scenario asks of its own short fault window
-// is left out; everything else is judged as ever.
+// is left out, and what the runbooks say is noted: a crew that is quicker than a
+// diagnosis, or lets the fault do its worst, must not fail for it.
 func PlanOf(p evidence.Plan, longest time.Duration) evidence.Plan {
-	p.Name, p.GameDay = Name, true
+	p.Name = Name
 	p.Fault = evidence.Duration(longest + time.Duration(p.InForce) + margin)
 	p.Objectives = slices.DeleteFunc(slices.Clone(p.Objectives), func(o evidence.ObjectivePlan) bool { return o.Window == "fault" })
 	p.Mitigation = nil // that is the crew's
-	p.Runbooks = nil   // a crew that is quicker than a diagnosis must not fail for it
+	p.ByCrew = true
 	return p
 }
 
@@ -103,8 +104,13 @@ func (r Rules) Validate() error {
 	if r.MaxDuration < 10*time.Second || r.MaxDuration > longestGame {
 		mistakes = append(mistakes, fmt.Errorf("the longest duration is %v: want 10s to %v", r.MaxDuration, longestGame))
 	}
-	if r.Objective <= 0 || r.Objective >= 1 {
-		mistakes = append(mistakes, fmt.Errorf("the %s objective is %v: want more than 0 and less than 1", slo.Availability, r.Objective))
+	if len(r.Objectives) == 0 {
+		mistakes = append(mistakes, errors.New("no objective has a budget that could be spent"))
+	}
+	for _, o := range r.Objectives {
+		if err := slo.Validate(o); err != nil {
+			mistakes = append(mistakes, err)
+		}
 	}
 	return errors.Join(mistakes...)
 }

@@ -83,9 +83,9 @@ func TestRulesAreChecked(t *testing.T) {
 	if err := rules.Validate(); err != nil {
 		t.Errorf("good rules: %v", err)
 	}
-	bad := Rules{AbortBudget: 1.5, MaxDuration: time.Second, Objective: 1}
+	bad := Rules{AbortBudget: 1.5, MaxDuration: time.Second, Objectives: []evidence.ObjectivePlan{{Name: "availability", Ratio: 1}, {Name: "latency", Ratio: 0.9, Within: evidence.Duration(time.Minute)}}}
 	err := bad.Validate()
-	for _, want := range []string{"abort limit is 150 %", "longest duration is 1s", "objective is 1"} {
+	for _, want := range []string{"abort limit is 150 %", "longest duration is 1s", "objective availability: ratio 1", "objective latency within 1m0s"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q among the mistakes", err, want)
 		}

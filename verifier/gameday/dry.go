@@ -39,8 +39,8 @@ func (t Touch) Write(w io.Writer) error {
 	row("testbed", "%s", t.Where)
 	row("load", "%s, %g requests/s, to %s, until the queue is empty after the game", p.Load.Profile, p.Load.Rate, t.Target)
 	row("windows", "baseline %v, fault until `mitigated`, recovery %v", p.Baseline, p.Recovery)
-	row("limits", "the fault is removed after %v, or when %s of a 30-day error budget (%s availability) is spent",
-		t.Rules.MaxDuration, share(t.Rules.AbortBudget), share(t.Rules.Objective))
+	row("limits", "the fault is removed after %v, or when %s of a 30-day error budget is spent (of %s)",
+		t.Rules.MaxDuration, share(t.Rules.AbortBudget), objectiveWords(t.Rules.Objectives))
 	for _, f := range t.Faults {
 		f.write(&b, row)
 	}

@@ -16,7 +16,6 @@ import (
 
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/postmortem"
-	"seatrial/verifier/slo"
 	"seatrial/verifier/trial"
 )
 
@@ -33,10 +32,10 @@ const (
 
 // Rules are a game's limits, and what it needs to know of its scenario.
 type Rules struct {
-	AbortBudget float64       // share of a 30-day error budget at which the fault is removed
-	MaxDuration time.Duration // from the proof of the fault to its removal
-	Objective   float64       // the availability whose budget is spent
-	Hints       []string      // the steps of the diagnosis, in order
+	AbortBudget float64                  // share of a 30-day error budget at which the fault is removed
+	MaxDuration time.Duration            // from the proof of the fault to its removal
+	Objectives  []evidence.ObjectivePlan // whose budgets are spent, each its own
+	Hints       []string                 // the steps of the diagnosis, in order
 }
 
 // Action is what is to be done after an event.
@@ -62,6 +61,7 @@ type Sight struct {
 	Load    trial.LoadStatus
 	Backlog int
 	Alerts  []evidence.SeenAlert // firing
+	Events  map[string]Events    // since the injection, by the objective's name; of availability the Load tells
 }
 
 // Game is one game day. The zero value is not useful: see New.
@@ -74,13 +74,7 @@ type Game struct {
 
 	injected count     // zero time before the injection
 	inForce  time.Time // when the game saw the proof
-	counts   []count   // of the last 15 s and a bit
-}
-
-// count is what the load had come to at a moment.
-type count struct {
-	at              time.Time
-	accepted, ended uint64
+	counts   []count   // as far back as an objective looks, and a bit
 }
 
 // New returns a game that has not begun.
@@ -122,11 +116,7 @@ func (g *Game) See(at time.Time, s Sight) Answer {
 
 // enter follows the trial's phases and keeps count.
 func (g *Game) enter(at time.Time, s Sight) {
-	now := count{at, s.Load.Accepted, s.Load.Accepted + s.Load.Refused + s.Load.Unknown}
-	g.counts = append(g.counts, now)
-	for len(g.counts) > 2 && at.Sub(g.counts[1].at) >= sloWindow {
-		g.counts = g.counts[1:]
-	}
+	now := g.note(at, s)
 	if g.injected.at.IsZero() && (s.Phase == phaseProving || s.Phase == phaseFault) {
 		g.injected = now
 	}
@@ -142,9 +132,9 @@ func (g *Game) enter(at time.Time, s Sight) {
 // limits removes the fault when the budget or the time is used up.
 func (g *Game) limits(at time.Time) Answer {
 	why := ""
-	switch spent := g.spent(at); {
-	case spent >= g.rules.AbortBudget:
-		why = fmt.Sprintf("abort limit: %s of a 30-day error budget is spent, the limit is %s", share(spent), share(g.rules.AbortBudget))
+	switch _, worst := g.Worst(); {
+	case worst.Spent >= g.rules.AbortBudget:
+		why = fmt.Sprintf("abort limit: %s of the 30-day error budget of %s is spent, the limit is %s", share(worst.Spent), worst.Name, share(g.rules.AbortBudget))
 	case at.Sub(g.inForce) >= g.rules.MaxDuration:
 		why = fmt.Sprintf("the time is up: %v since the fault was in force", g.rules.MaxDuration)
 	default:
@@ -266,36 +256,6 @@ func (g *Game) abort(at time.Time, reason string) Answer {
 func (g *Game) clock(at time.Time) string {
 	d := at.Sub(g.inForce).Round(time.Second)
 	return fmt.Sprintf("%02d:%02d", int(d.Minutes()), int(d.Seconds())%60)
-}
-
-// sloWindow is the time over which the live availability is taken.
-const sloWindow = 15 * time.Second
-
-// availability is the share of accepted requests over the last 15 s, of those
-// that have an outcome; -1 without any.
-func (g *Game) availability() float64 {
-	if len(g.counts) == 0 {
-		return -1
-	}
-	first, last := g.counts[0], g.counts[len(g.counts)-1]
-	if last.ended <= first.ended {
-		return -1
-	}
-	return float64(last.accepted-first.accepted) / float64(last.ended-first.ended)
-}
-
-// spent is the share of a 30-day error budget that was spent since the injection.
-func (g *Game) spent(at time.Time) float64 {
-	if g.injected.at.IsZero() || len(g.counts) == 0 {
-		return 0
-	}
-	last := g.counts[len(g.counts)-1]
-	all := last.ended - g.injected.ended
-	if last.ended <= g.injected.ended {
-		return 0
-	}
-	bad := all - (last.accepted - g.injected.accepted)
-	return slo.BudgetSpent(float64(bad)/float64(all), at.Sub(g.injected.at), g.rules.Objective)
 }
 
 // alertNews says which alerts began and ended between two looks.

@@ -14,7 +14,7 @@ var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
 func second(n float64) time.Time { return noon.Add(time.Duration(n * float64(time.Second))) }
 
-var rules = Rules{AbortBudget: 0.02, MaxDuration: time.Minute, Objective: 0.99, Hints: []string{"first?\n```promql\nup\n```\nExpected: `> 0`", "second?"}}
+var rules = Rules{AbortBudget: 0.02, MaxDuration: time.Minute, Objectives: ObjectivesOf(&evidence.Plan{}), Hints: []string{"first?\n```promql\nup\n```\nExpected: `> 0`", "second?"}}
 
 // sight is a second of a load of 100 requests/s, of which bad were not accepted so far.
 func sight(phase string, at int, bad uint64) Sight {
@@ -147,11 +147,11 @@ func TestBudgetCountsFromTheInjection(t *testing.T) {
 	g.See(second(0), sight("baseline", 0, 500))
 	g.See(second(1), sight(phaseProving, 1, 500))
 	g.See(second(2), sight(phaseFault, 2, 500))
-	if got := g.View(second(2)).Spent; got != 0 {
+	if got := g.View(second(2)).Worst.Spent; got != 0 {
 		t.Errorf("spent %v before anything failed in the fault", got)
 	}
 	g.See(second(3), sight(phaseFault, 3, 600))
-	if got := g.View(second(3)).Spent; got <= 0 {
+	if got := g.View(second(3)).Worst.Spent; got <= 0 {
 		t.Errorf("spent %v though a hundred requests failed", got)
 	}
 }
@@ -202,28 +202,6 @@ func TestAlertsAreToldOnce(t *testing.T) {
 	s.Alerts = s.Alerts[1:]
 	if got := g.See(second(7), s).Say; !slices.Equal(got, []string{"resolved WorkerDown"}) {
 		t.Errorf("said %q", got)
-	}
-}
-
-func TestAvailabilityIsOfTheLast15Seconds(t *testing.T) {
-	g := New(rules)
-	if got := g.availability(); got != -1 {
-		t.Errorf("availability %v before anything was seen, want -1", got)
-	}
-	bad := uint64(0)
-	for i := range 60 {
-		if i > 20 && i <= 35 {
-			bad += 100
-		}
-		g.See(second(float64(i)), sight(phaseFault, i, bad))
-		switch got := g.availability(); {
-		case i == 20 && got != 1:
-			t.Errorf("availability %v before the outage, want 1", got)
-		case i == 35 && got != 0:
-			t.Errorf("availability %v after 15 s without service, want 0", got)
-		case i == 50 && got != 1:
-			t.Errorf("availability %v 15 s after the outage, want 1", got)
-		}
 	}
 }
 

@@ -23,6 +23,8 @@ type Log struct {
 	Seed        int64             `json:"seed"`
 	AbortBudget float64           `json:"abort_budget"` // share of a 30-day error budget
 	MaxDuration evidence.Duration `json:"max_duration"`
+	Spent       float64           `json:"spent"` // share of the 30-day error budget of which most was spent
+	SpentOf     string            `json:"spent_of"`
 	Moments     []evidence.Marker `json:"moments"`
 }
 
@@ -67,7 +69,7 @@ func reveal(s *evidence.Scenario, rec *evidence.Record, l Log) []string {
 	row("acknowledge", since(inForce, l.moment(postmortem.Acknowledged)))
 	row("mitigate", since(inForce, l.moment(postmortem.Mitigated)))
 	row("recover", since(inForce, rec.SLOAt))
-	return append(lines, "  error budget spent: "+share(s.BudgetCost)+" of 30 days")
+	return append(lines, fmt.Sprintf("  error budget of %s spent: %s of 30 days", l.SpentOf, share(l.Spent)))
 }
 
 // inForceAt is when the last fault was proven, zero if one was not.

@@ -90,7 +90,7 @@ func (d *Director) direct(ctx context.Context, over <-chan struct{}) (err error)
 	}
 }
 
-// look is what there is to see now. Alerts that cannot be asked stay as they were.
+// look is what there is to see now. What cannot be asked stays as it was.
 func (d *Director) look(ctx context.Context) Sight {
 	d.mu.Lock()
 	p := d.last
@@ -101,6 +101,7 @@ func (d *Director) look(ctx context.Context) Sight {
 	if active, err := d.Trial.Alerts.Active(ctx); err == nil {
 		s.Alerts = active
 	}
+	s.Events = d.count(ctx, time.Now())
 	return s
 }
 

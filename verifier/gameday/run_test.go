@@ -15,6 +15,7 @@ import (
 	"seatrial/experiments"
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/postmortem"
+	"seatrial/verifier/slo"
 	"seatrial/verifier/trial"
 	"seatrial/verifier/verdict"
 )
@@ -28,6 +29,8 @@ type world struct {
 	injected time.Time
 	removed  time.Time
 	screen   io.Writer // nil for one that works
+	silent   bool      // no alert rings
+	stale    bool      // what is done is done too late
 }
 
 func (w *world) note(what string) {
@@ -103,18 +106,31 @@ func (w *world) Vector(_ context.Context, query string, _ time.Time) ([]trial.Sa
 	if strings.Contains(query, "up{") && !w.inForce() {
 		return nil, nil
 	}
+	if w.stale && strings.HasPrefix(query, "sum(increase(worker_task_age_seconds_bucket") {
+		return []trial.Sample{{Value: 0}}, nil
+	}
 	return []trial.Sample{{Value: 100}}, nil
 }
 
-func (w *world) Range(context.Context, string, time.Time, time.Time) ([][2]float64, error) {
-	return nil, nil
+func (w *world) Range(_ context.Context, query string, from, to time.Time) (points [][2]float64, err error) {
+	for at := from; query == always && !at.After(to); at = at.Add(time.Second) {
+		points = append(points, [2]float64{float64(at.Unix()), 1})
+	}
+	return points, nil
+}
+
+// always is a step that always holds.
+const always = "vector(1) > 0"
+
+func book(name, holds string) evidence.RunbookPlan {
+	return evidence.RunbookPlan{Name: name, Steps: []evidence.StepPlan{{Expect: "> 0", Holds: holds}}, RecoverWithin: evidence.Duration(time.Minute)}
 }
 
 func (w *world) Active(context.Context) ([]evidence.SeenAlert, error) {
-	if !w.inForce() {
+	if !w.inForce() || w.silent {
 		return nil, nil
 	}
-	return []evidence.SeenAlert{{Name: "WorkerDown", Severity: "page", RunbookURL: "https://example.org/WorkerDown.md"}}, nil
+	return []evidence.SeenAlert{{Name: "WorkerDown", Severity: "page", RunbookURL: "https://example.org/runbooks/WorkerDown.md"}, {Name: "TaskFreshnessLow", Severity: "page", RunbookURL: "runbooks/TaskFreshnessLow.md"}}, nil
 }
 
 // played is a game that is over.
@@ -139,7 +155,8 @@ var allDown = evidence.Plan{
 	Load:     evidence.Load{Profile: "steady", Rate: 100, Timeout: evidence.Duration(time.Second)},
 	Baseline: evidence.Duration(5 * time.Second), Recovery: evidence.Duration(5 * time.Second),
 	InForce: evidence.Duration(5 * time.Second), Recover: evidence.Duration(20 * time.Second),
-	Alerts: []evidence.AlertPlan{{Name: "WorkerDown", Within: evidence.Duration(15 * time.Second)}},
+	Alerts:   []evidence.AlertPlan{{Name: "WorkerDown", Within: evidence.Duration(15 * time.Second)}},
+	Runbooks: []evidence.RunbookPlan{book("APIDown", "never"), book("Doubted", always), book("WorkerDown", "never")},
 }
 
 // play holds a game of the scenario "All down" inside a bubble.
@@ -216,7 +233,7 @@ func TestACrewMitigates(t *testing.T) {
 		if took := p.faultTook(); took > 40*time.Second || took < 20*time.Second {
 			t.Errorf("the fault was in force for %v; it was to end when the crew had mitigated", took)
 		}
-		for _, want := range []string{"ack: the fault is not in force yet", "alert WorkerDown (page)  https://example.org/WorkerDown.md", "the crew is at work", "hint 1 of 2:", "resolved WorkerDown", "no more commands will come"} {
+		for _, want := range []string{"ack: the fault is not in force yet", "alert WorkerDown (page)  https://example.org/runbooks/WorkerDown.md", "the crew is at work", "hint 1 of 2:", "resolved WorkerDown", "no more commands will come"} {
 			if !strings.Contains(p.said, want) {
 				t.Errorf("the facilitator never read %q", want)
 			}
@@ -227,18 +244,19 @@ func TestACrewMitigates(t *testing.T) {
 			}
 		}
 		p.reveals(t)
+		p.notesTheRunbooks(t)
 	})
 }
 
 // reveals closes the game and checks what is told and left.
 func (p *played) reveals(t *testing.T) {
 	t.Helper()
-	told, err := Close(p.dir, p.scenario, Log{Scenario: "All down", Runbook: "WorkerDown", Seed: 1, Moments: p.game.Moments()})
+	told, err := Close(p.dir, p.scenario, Log{Scenario: "All down", Runbook: "WorkerDown", Seed: 1, Moments: p.game.Moments(), Spent: 0.0123, SpentOf: slo.Freshness})
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := strings.Join(told, "\n")
-	for _, want := range []string{"it was: All down", "experiments worker-down, on worker-0", "time to detect       ", "time to acknowledge  ", "time to mitigate ", "time to recover "} {
+	for _, want := range []string{"it was: All down", "experiments worker-down, on worker-0", "time to detect       ", "time to acknowledge  ", "time to mitigate ", "time to recover ", "error budget of freshness spent: 1.23 % of 30 days"} {
 		if !strings.Contains(text, want) || strings.Contains(text, "acknowledge  not seen") {
 			t.Errorf("the reveal lacks %q:\n%s", want, text)
 		}
@@ -251,7 +269,10 @@ func (p *played) reveals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"# Post-mortem: Game day: All down", "| acknowledged | said by people |", "| hint 1 of 2 given |"} {
+	for _, want := range []string{
+		"# Post-mortem: Game day: All down", "| acknowledged | said by people |", "| hint 1 of 2 given |", "## What the runbooks said",
+		"| noted: the diagnosis of WorkerDown was false at each of ", "| noted: the diagnosis of Doubted was true at ", "Noted, and not judged",
+	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the post-mortem lacks %q", want)
 		}
@@ -269,6 +290,25 @@ func TestTheBudgetLimitRecovers(t *testing.T) {
 		}
 		if took := p.faultTook(); took > 30*time.Second {
 			t.Errorf("the fault was in force for %v though its budget was spent", took)
+		}
+	})
+}
+
+// TestTheBudgetLimitIsOfTheWorstObjective: as Prometheus tells of it.
+func TestTheBudgetLimitIsOfTheWorstObjective(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rules
+		r.AbortBudget = 0.00005 // 1.3 s with everything too late
+		p := play(t, r, &world{stale: true}, t.Context())
+		p.tookBack(t)
+		if got := names(p.game.Moments()); len(got) != 1 || !strings.Contains(got[0], "of the 30-day error budget of freshness is spent") {
+			t.Errorf("moments %q, want the limit of freshness", got)
+		}
+		if took := p.faultTook(); took > 10*time.Second {
+			t.Errorf("the fault was in force for %v though its budget was spent", took)
+		}
+		if _, worst := p.game.Worst(); worst.Name != slo.Freshness || worst.Spent < r.AbortBudget {
+			t.Errorf("%+v is told at the end", worst)
 		}
 	})
 }

@@ -12,23 +12,24 @@ import (
 
 // View is what the facilitator sees at a moment.
 type View struct {
-	State        State
-	Phase        string
-	Clock        string        // since the fault was in force, "" before
-	Left         time.Duration // until the time is up
-	Availability float64       // over the last 15 s, -1 without data
-	Spent, Limit float64       // shares of a 30-day error budget
-	Backlog      int
-	Load         string
-	Alerts       []evidence.SeenAlert
+	State   State
+	Phase   string
+	Clock   string        // since the fault was in force, "" before
+	Left    time.Duration // until the time is up
+	Now     Standing      // of the objective that is served worst
+	Worst   Standing      // of the one of whose budget most is spent
+	Limit   float64       // share of a 30-day error budget
+	Backlog int
+	Load    string
+	Alerts  []evidence.SeenAlert
 }
 
 // View returns what there is to see at a moment.
 func (g *Game) View(at time.Time) View {
 	l := g.last.Load
+	now, worst := g.Worst()
 	v := View{
-		State: g.state, Phase: g.last.Phase, Availability: g.availability(),
-		Spent: g.spent(at), Limit: g.rules.AbortBudget, Backlog: g.last.Backlog, Alerts: g.last.Alerts,
+		State: g.state, Phase: g.last.Phase, Now: now, Worst: worst, Limit: g.rules.AbortBudget, Backlog: g.last.Backlog, Alerts: g.last.Alerts,
 		Load: fmt.Sprintf("%.0f/s, %d accepted, %d refused, %d unknown", l.AchievedRate, l.Accepted, l.Refused, l.Unknown),
 	}
 	if !g.inForce.IsZero() {
@@ -59,11 +60,11 @@ func (v View) head() string {
 }
 
 func (v View) service() string {
-	availability := "no data"
-	if v.Availability >= 0 {
-		availability = share(v.Availability)
+	good := "no data"
+	if v.Now.Ratio >= 0 {
+		good = share(v.Now.Ratio)
 	}
-	return fmt.Sprintf("availability (15 s) %s  budget %s of %s  backlog %d", availability, share(v.Spent), share(v.Limit), v.Backlog)
+	return fmt.Sprintf("%s (15 s) %s  budget of %s %s of %s  backlog %d", v.Now.Name, good, v.Worst.Name, share(v.Worst.Spent), share(v.Limit), v.Backlog)
 }
 
 // Line is the view for those who read lines.

@@ -84,9 +84,9 @@ func TestElsewhereThereAreLines(t *testing.T) {
 	s := NewScreen(&out, nil)
 	s.Say("ack", "acknowledged")
 	s.Say("")
-	s.Paint(View{Availability: -1})
+	s.Paint(View{Now: Standing{Name: "availability", Ratio: -1}, Worst: Standing{Name: "freshness"}})
 	s.Close()
-	if got := out.String(); got != "> ack\nacknowledged\npreparing  availability (15 s) no data  budget 0 % of 0 %  backlog 0\n" {
+	if got := out.String(); got != "> ack\nacknowledged\npreparing  availability (15 s) no data  budget of freshness 0 % of 0 %  backlog 0\n" {
 		t.Errorf("%q", got)
 	}
 }

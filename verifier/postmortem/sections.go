@@ -16,7 +16,7 @@ func impact(b *strings.Builder, c *Case) {
 	fmt.Fprintf(b, "- Requests: %d sent, %d not accepted%s: %d refused, %d with an unknown outcome.\n", s.Ops, bad, of(bad, s.Ops), s.Refused, s.Unknown)
 	fmt.Fprintf(b, "- Tasks: %d accepted, %d lost, %d done more than once, %d refused but done, %d put aside as dead letters.\n",
 		s.Accepted, s.Lost, s.Duplicated, s.RefusedButDone, s.Dead)
-	fmt.Fprintf(b, "- Error budget: %s of that of 30 days, from the injection to the end of the load.\n", percent(s.BudgetCost))
+	fmt.Fprintf(b, "- Error budget: %s of that of 30 days, by requests that were not accepted, from the injection to the end of the load.\n", percent(s.BudgetCost))
 	b.WriteString("- *Who noticed, and how.*\n\n")
 	if len(s.SLO) == 0 {
 		return
@@ -116,14 +116,23 @@ func diagnoses(b *strings.Builder, c *Case) {
 			fmt.Fprintf(b, "| %s | %s | %d of %d s | %s |\n", plain(d.Runbook), role[d.Role], d.True, d.Asked, reasoned(d))
 		}
 	}
+	if all[0].Noted {
+		b.WriteString("\nNoted, and not judged: how long the fault stayed, and what was done meanwhile, was for the crew to decide. " +
+			"Those that are not listed were false throughout.\n\n")
+		return
+	}
 	b.WriteString("\nThose that are not listed were false throughout, and had to be.\n\n")
 }
 
 func reasoned(d evidence.Diagnosis) string {
-	if d.Reason == "" {
-		return d.Status.String()
+	text := d.Status.String()
+	if d.Noted {
+		text = "noted"
 	}
-	return d.Status.String() + ": " + plain(d.Reason)
+	if d.Reason == "" {
+		return text
+	}
+	return text + ": " + plain(d.Reason)
 }
 
 // questions are the sections for people.

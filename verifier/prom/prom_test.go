@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"seatrial/verifier/lack"
 	"seatrial/verifier/prom"
 )
 
@@ -27,7 +28,7 @@ func server(t *testing.T) string {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(program); err != nil {
-		t.Skipf("no Prometheus: run `make deps` (%v)", err)
+		lack.Of(t, "no Prometheus: run `make deps` (%v)", err)
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -83,10 +83,10 @@ func cellOf(s *evidence.Scenario, book, word string) matrixCell {
 		c.Kind = "unknown"
 	case d.Role == must:
 		c.Kind = "own"
-	case d.Role == may:
+	case d.Role == may, d.Noted:
 		c.Kind = "declared"
 	}
-	c.Title = fmt.Sprintf("%s: %s during “%s”, %s", book, howLong(d), s.Name, asked(d.Role))
+	c.Title = fmt.Sprintf("%s: %s during “%s”, %s", book, howLong(d), s.Name, asked(d))
 	if d.Reason != "" {
 		c.Title += ". " + d.Reason
 	}
@@ -105,8 +105,14 @@ func diagnosisOf(s *evidence.Scenario, book string) *evidence.Diagnosis {
 }
 
 // asked says what is asked of a diagnosis.
-func asked(role string) string {
-	switch role {
+func asked(d *evidence.Diagnosis) string {
+	switch {
+	case d.Noted && d.Role == must:
+		return "its own fault: noted, not judged"
+	case d.Noted:
+		return "noted, not judged"
+	}
+	switch d.Role {
 	case must:
 		return "its own fault: must be true"
 	case may:
@@ -137,6 +143,9 @@ func confusionLine(c *evidence.Confusion) string {
 		asked += " and " + plural(c.Causes, "cause")
 	}
 	line := fmt.Sprintf("runbooks: %s in %s, %d wrong", asked, plural(len(c.Scenarios), "trial"), len(c.Wrong))
+	if c.Noted > 0 {
+		line += ", noted and not judged in " + plural(c.Noted, "game day")
+	}
 	if n := open(c); n > 0 {
 		line += fmt.Sprintf(", %s unknown", plural(n, "cell"))
 	}
@@ -183,7 +192,7 @@ func diagnosisRows(dir string, s *evidence.Scenario) []diagnosisRow {
 		if d.True == 0 && d.Role != must && d.Status != verdict.Fail {
 			continue
 		}
-		rows = append(rows, diagnosisRow{Diagnosis: d, Was: howLong(&d), Ask: asked(d.Role), Link: bookLink(dir, d.Runbook), Found: causeRows(&d)})
+		rows = append(rows, diagnosisRow{Diagnosis: d, Was: howLong(&d), Ask: asked(&d), Link: bookLink(dir, d.Runbook), Found: causeRows(&d)})
 	}
 	return rows
 }
@@ -200,7 +209,11 @@ func causeRows(d *evidence.Diagnosis) []causeRow {
 			continue
 		}
 		was := howLong(&evidence.Diagnosis{Asked: c.Asked, True: c.True})
-		rows = append(rows, causeRow{Cause: c, Was: was, Ask: askedCause(c.Role)})
+		ask := askedCause(c.Role)
+		if d.Noted {
+			ask = "noted, not judged"
+		}
+		rows = append(rows, causeRow{Cause: c, Was: was, Ask: ask})
 	}
 	return rows
 }

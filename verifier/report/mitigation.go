@@ -26,7 +26,7 @@ func mitigationRows(run *evidence.Run) (rows []mitigationRow) {
 	return rows
 }
 
-// Nothing says what came of doing nothing.
+// Nothing says for how long, at least, the service was not restored while nothing was done.
 func (r *mitigationRow) Nothing() string {
 	if r.Waited < 0 {
 		return "–"
@@ -42,21 +42,34 @@ func (r *mitigationRow) With() string {
 	return secs(r.Restored)
 }
 
+// Plainly says what was measured of a mitigation that was carried out in full, "" of any other. How
+// long the service would have taken by itself nobody knows: only that it took longer.
+func (r *mitigationRow) Plainly() string {
+	broke := slices.ContainsFunc(r.Commands, func(c evidence.SeenCommand) bool { return c.Error != "" })
+	switch {
+	case r.Status == verdict.Pass:
+		return fmt.Sprintf("not restored by itself within %s; restored %s after the mitigation began", secs(r.Waited), secs(r.Restored))
+	case r.Status == verdict.Fail && !broke:
+		return fmt.Sprintf("not restored by itself within %s, nor within %v after the mitigation began", secs(r.Waited), r.Within)
+	}
+	return ""
+}
+
 // mitigationLine tells of all of them in one line.
 func mitigationLine(rows []mitigationRow) string {
-	var after []float64
+	var after, waited []float64
 	open := 0
 	for i := range rows {
 		switch m := rows[i].Mitigation; m.Status {
 		case verdict.Pass:
-			after = append(after, m.Restored)
+			after, waited = append(after, m.Restored), append(waited, m.Waited)
 		case verdict.Inconclusive:
 			open++
 		}
 	}
 	line := fmt.Sprintf("mitigations: %d of %d restored the service while the fault went on", len(after), len(rows)-open)
 	if len(after) > 0 {
-		line += fmt.Sprintf(", after %s to %s; doing nothing had not", secs(slices.Min(after)), secs(slices.Max(after)))
+		line += fmt.Sprintf(", %s after they began; by itself it was not restored within %s", fromTo(after), fromTo(waited))
 	}
 	if open > 0 {
 		line += fmt.Sprintf("; %d not measured", open)
@@ -64,12 +77,21 @@ func mitigationLine(rows []mitigationRow) string {
 	return line
 }
 
+// fromTo says between which two times some lie.
+func fromTo(seconds []float64) string {
+	least, most := secs(slices.Min(seconds)), secs(slices.Max(seconds))
+	if least == most {
+		return least
+	}
+	return least + " to " + most
+}
+
 func summaryMitigations(b *strings.Builder, run *evidence.Run) {
 	rows := mitigationRows(run)
 	if len(rows) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "<details><summary>%s</summary>\n\n| | runbook | scenario | restored by doing nothing | by its mitigation |\n|---|---|---|--:|--:|\n", plain(mitigationLine(rows)))
+	fmt.Fprintf(b, "<details><summary>%s</summary>\n\n| | runbook | scenario | restored by itself | from its mitigation's beginning |\n|---|---|---|--:|--:|\n", plain(mitigationLine(rows)))
 	for i := range rows {
 		r := &rows[i]
 		fmt.Fprintf(b, "| %s %s | %s | %s | %s | %s |\n", marks[r.Status], r.Status, plain(r.Runbook), plain(r.Scenario), r.Nothing(), r.With())

@@ -25,7 +25,7 @@ func TestMitigationsAreTold(t *testing.T) {
 	run.Scenarios[1].Mitigation = mitigated(verdict.Pass, 12.25, "")
 	run.Scenarios[2].Mitigation = mitigated(verdict.Fail, -1, "did not restore the service")
 	run.Scenarios[3].Mitigation = mitigated(verdict.Inconclusive, -1, "was not reached")
-	const line = "mitigations: 2 of 3 restored the service while the fault went on, after 2.50 s to 12.2 s; doing nothing had not; 1 not measured"
+	const line = "mitigations: 2 of 3 restored the service while the fault went on, 2.50 s to 12.2 s after they began; by itself it was not restored within 20.0 s; 1 not measured"
 	dir := reported(t, run)
 
 	var out bytes.Buffer
@@ -34,9 +34,14 @@ func TestMitigationsAreTold(t *testing.T) {
 	mustContain(t, read(t, dir, report.SummaryFile), "<summary>"+line+"</summary>", "| not within 20.0 s | 2.50 s |", "| not within 20.0 s | – |")
 	page := read(t, dir, report.HTMLFile)
 	_, first, _ := strings.Cut(page, `id="s1"`)
-	mustContain(t, first, "<h3>Mitigation</h3>", ">not within 20.0 s<", ">2.50 s<", "replace &lt;them&gt;", "replaced")
+	mustContain(t, first, "<h3>Mitigation</h3>", ">not within 20.0 s<", ">2.50 s<",
+		"<small>not restored by itself within 20.0 s; restored 2.50 s after the mitigation began</small>", "replace &lt;them&gt;", "replaced")
 	_, third, _ := strings.Cut(page, `id="s3"`)
-	mustContain(t, third, "did not restore the service")
+	third, fourth, _ := strings.Cut(third, `id="s4"`)
+	mustContain(t, third, "did not restore the service", "<small>not restored by itself within 20.0 s, nor within 15s after the mitigation began</small>")
+	if fourth, _, _ = strings.Cut(fourth, `id="s5"`); strings.Contains(fourth, "after the mitigation began") || !strings.Contains(fourth, "was not reached") {
+		t.Error("one that was not reached is told as if it had been measured")
+	}
 }
 
 func TestARunWithoutMitigationsSaysNothingOfThem(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"seatrial/verifier/lack"
 	"seatrial/verifier/runbook"
 )
 
@@ -56,7 +57,7 @@ func TestHoldsIsWhatFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(promtool); err != nil {
-		t.Skipf("no promtool: run make deps (%v)", err)
+		lack.Of(t, "no promtool: run make deps (%v)", err)
 	}
 	var text strings.Builder
 	text.WriteString("tests:\n")

@@ -103,6 +103,26 @@ func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 	}
 }
 
+// TestNobodyIsCalled: by both names of the sentence. A ticket fails nobody.
+func TestNobodyIsCalled(t *testing.T) {
+	for _, words := range []string{"no alert pages", "no alert fires"} {
+		text := strings.Replace(good, `the alert "WorkerDown" fires within 1.5 minutes`, words, 1)
+		plans, err := suite(text).Plans(t.Context())
+		if err != nil || len(plans) != 1 || !plans[0].Quiet {
+			t.Errorf("%s: %+v, %v", words, plans, err)
+		}
+		for status, want := range map[verdict.Status]bool{verdict.Pass: false, verdict.Fail: true} {
+			var out strings.Builder
+			_, err := suite(text).Run(t.Context(), &out, func(context.Context, evidence.Plan) (*evidence.Scenario, error) {
+				return &evidence.Scenario{InForce: "confirmed", Alerts: []evidence.Alert{{Name: "X", Fired: true, Status: status, Reason: "X paged"}}}, nil
+			})
+			if said := strings.Contains(out.String(), "X paged"); err != nil || said != want {
+				t.Errorf("%s: an alert that is judged %v is said: %v, %v", words, status, said, err)
+			}
+		}
+	}
+}
+
 func TestTagsThatMatchNothingAreAnError(t *testing.T) {
 	s := suite(good)
 	s.Tags = "@nothing"

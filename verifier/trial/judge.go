@@ -53,6 +53,9 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	s.Diagnoses = confusion.Judge(plan.Runbooks, plan.AlertNames(), rec.Diagnoses, s.InForce == "confirmed" || s.InForce == "none")
 	s.Mitigation = judgeMitigation(plan.Mitigation, &rec)
 	confusion.Causes(s.Diagnoses, plan.Runbooks, plan.Experiments, rec.Diagnoses)
+	if plan.ByCrew {
+		confusion.Note(s.Diagnoses)
+	}
 	s.Seconds = splits(&plan, &rec, s.Alerts, l.deviatedAt)
 	conclude(&s.Scenario, &rec)
 	lose(&s.Scenario, &plan, &rec)
@@ -69,11 +72,14 @@ func judgeAlerts(plan *evidence.Plan, rec *evidence.Record, inForce string) []ev
 	if inForce == "confirmed" {
 		proven = inForceAt(rec)
 	}
-	all := alert.Judge(plan.Alerts, rec.Alerts, proven, watchedUntil(rec))
+	all := alert.Judge(plan.Alerts, rec.Alerts, proven, watchedUntil(plan, rec))
 	if plan.Quiet {
 		alert.MustBeQuiet(all)
 	}
 	alert.Promises(all, plan.Runbooks, alert.Moments{InForce: proven, Removed: rec.RemovedAt, Watched: rec.Stopped})
+	if !plan.ByCrew { // how long a fault stays, and so what it rings, is theirs
+		alert.NoOtherPages(all, plan.Runbooks)
+	}
 	return all
 }
 
@@ -300,9 +306,9 @@ func inForceAt(rec *evidence.Record) (last time.Time) {
 }
 
 // watchedUntil is how long the fault was given to ring an alert: in a trial
-// that was stopped, only until the fault was removed.
-func watchedUntil(rec *evidence.Record) time.Time {
-	if rec.Stopping != "" && !rec.RemovedAt.IsZero() {
+// that was stopped, or whose fault people ended, only until the fault was removed.
+func watchedUntil(plan *evidence.Plan, rec *evidence.Record) time.Time {
+	if (rec.Stopping != "" || plan.ByCrew) && !rec.RemovedAt.IsZero() {
 		return rec.RemovedAt
 	}
 	return rec.Stopped

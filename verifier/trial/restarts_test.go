@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"seatrial/verifier/evidence"
+	"seatrial/verifier/lack"
 )
 
 // started is a Prometheus that answers the n-th question with the n-th answer.
@@ -66,7 +67,7 @@ func TestRestartsByTheRealEngine(t *testing.T) {
 	}
 	if _, err := os.Stat(promtool); err != nil {
 		if promtool, err = exec.LookPath("promtool"); err != nil {
-			t.Skip("promtool is missing: make deps builds it")
+			lack.Of(t, "promtool is missing: make deps builds it")
 		}
 	}
 	series := []string{

@@ -43,9 +43,10 @@ type world struct {
 	crew          *crew // carries out the mitigation that it has, nil for a plan without one
 	unable        error // what a probe before the load comes to
 	lasts         time.Duration
-	gameDay       bool
+	byCrew        bool
 	pods          []evidence.VictimPod // what became of the victims
 	podsErr       error
+	books         []evidence.RunbookPlan
 
 	injected, recovered bool
 	prefix              string
@@ -201,7 +202,7 @@ func (w *world) Vector(_ context.Context, query string, _ time.Time) ([]trial.Sa
 }
 
 func (w *world) Range(_ context.Context, query string, from, to time.Time) (points [][2]float64, err error) {
-	for at := from; query == diagnosis && !at.After(to); at = at.Add(time.Second) {
+	for at := from; (query == diagnosis || query == always) && !at.After(to); at = at.Add(time.Second) {
 		points = append(points, [2]float64{float64(at.Unix()), 1})
 	}
 	return append(points, [2]float64{1, 1}), nil
@@ -234,14 +235,15 @@ func playInto(t *testing.T, ctx context.Context, w *world) (*evidence.Scenario, 
 	}
 	held := &trial.Trial{
 		Plan: evidence.Plan{
-			Name: "a trial", Runbook: "WorkerDown", Experiments: []string{"worker-down"}, MinAccepted: 100, GameDay: w.gameDay,
+			Name: "a trial", Runbook: "WorkerDown", Experiments: []string{"worker-down"}, MinAccepted: 100, ByCrew: w.byCrew,
 			Load:     evidence.Load{Profile: "steady", Rate: 100},
 			Baseline: seconds(5), Fault: seconds(5), Recovery: seconds(5), InForce: seconds(5), Recover: seconds(20),
 			Objectives: []evidence.ObjectivePlan{
 				{Name: slo.Availability, Window: "baseline", Ratio: 0.99},
 				{Name: slo.Availability, Window: "fault", Ratio: 0.99},
 			},
-			Alerts: []evidence.AlertPlan{{Name: "WorkerDown", Within: seconds(5)}},
+			Runbooks: w.books,
+			Alerts:   []evidence.AlertPlan{{Name: "WorkerDown", Within: seconds(5)}},
 			Guarantees: []evidence.GuaranteePlan{
 				{Name: evidence.ExactlyOnce}, {Name: evidence.RefusedNeverDone}, {Name: evidence.UnknownAtMost},
 				{Name: evidence.DoneWithin, Within: seconds(30)},

@@ -36,7 +36,7 @@ func (r *run) noteVictims(ctx context.Context, l *life) {
 // it or not, which depends on the kind: that is shown and judged by nobody. What people
 // replace on a game day is their way to deal with the fault.
 func lost(plan *evidence.Plan, rec *evidence.Record, experiment string) string {
-	if plan.GameDay {
+	if plan.ByCrew {
 		return ""
 	}
 	var pods []string

@@ -40,7 +40,7 @@ func TestAFaultThatIsLostWithItsVictimProvesNothing(t *testing.T) {
 		"what would have failed is open":      {world{lasts: lasts, pods: pod("1", "2"), silent: true}, verdict.Inconclusive, "pod worker-0 (replaced)"},
 		"what was seen meanwhile is told":     {world{lasts: lasts, pods: pod("1", "2"), unhealthy: true}, verdict.Inconclusive, "pod worker-0 (replaced). Seen meanwhile: the system is not whole"},
 		"a lost task is lost under any fault": {world{lasts: lasts, pods: pod("1", "2"), loseTask: true}, verdict.Fail, "exactly once"},
-		"a crew replaces what it likes":       {world{lasts: lasts, pods: pod("1", "2"), gameDay: true}, verdict.Pass, ""},
+		"a crew replaces what it likes":       {world{lasts: lasts, pods: pod("1", "2"), byCrew: true}, verdict.Pass, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

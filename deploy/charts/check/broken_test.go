@@ -170,6 +170,9 @@ func TestEveryCheckFindsWhatIsBroken(t *testing.T) {
 		{"alerts", "the PrometheusRule is neither deploy/rules/seatrial.rules.yaml nor", func(t *testing.T, s System) {
 			Of[*monitoring.PrometheusRule](s)[0].Spec.Groups[1].Rules[0].Expr = intstr.FromString("vector(1)")
 		}},
+		{"alerts", "the PrometheusRule is neither deploy/rules/seatrial.rules.yaml nor", func(t *testing.T, s System) {
+			alertOf(t, s, "WorkerDown").Annotations["runbook_url"] = "https://gone.example/runbooks/WorkerDown.md"
+		}},
 		{"victims", "experiment api-kill finds no victim", func(t *testing.T, s System) {
 			deployment(t, s, "api").Spec.Template.Labels["app"] = "seatrial-api"
 		}},
@@ -284,6 +287,7 @@ func TestSchemasRefuse(t *testing.T) {
 		{"seatrial", "valkey: {persistence: {enabled: maybe}}", "at '/persistence/enabled': got string, want boolean"},
 		{"seatrial", "globals: {}", "additional properties 'globals' not allowed"},
 		{"seatrial", "rules: none", "value must be one of 'trial', 'production'"},
+		{"seatrial", "runbooksURL: git.example.com/seatrial", "at '/runbooksURL': 'git.example.com/seatrial' does not match pattern"},
 		{"seatrial", "global: {spread: Never}", "value must be one of 'ScheduleAnyway', 'DoNotSchedule'"},
 	} {
 		_, err := Render(filepath.Join("..", c.chart), []byte(c.values))

@@ -144,6 +144,28 @@ func TestRulesAreChosen(t *testing.T) {
 	}
 }
 
+// TestRunbooksHaveAnAddress: a pager cannot open a path in a repository. Unless an address is given the rules are
+// those of deploy/rules to the letter.
+func TestRunbooksHaveAnAddress(t *testing.T) {
+	for values, address := range map[string]string{
+		"": "", `runbooksURL: ""`: "",
+		"runbooksURL: https://git.example.com/blob/main":    "https://git.example.com/blob/main/",
+		"runbooksURL: http://wiki.example.com:8080/trials/": "http://wiki.example.com:8080/trials/",
+	} {
+		text, err := Render(filepath.Join("..", "seatrial"), []byte(values))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := string(read(t, filepath.Join(root, "deploy", "rules", "seatrial.rules.yaml")))
+		links := strings.Count(file, "runbook_url: runbooks/")
+		want := strings.ReplaceAll(file, "runbook_url: runbooks/", "runbook_url: "+address+"runbooks/")
+		want = strings.ReplaceAll("\n"+want, "\n", "\n  ")
+		if have := text["seatrial/templates/rules.yaml"]; links == 0 || !strings.Contains(have, strings.TrimRight(want, " \n")) {
+			t.Errorf("values %q: the rules are not seatrial.rules.yaml with its %d runbooks at %q", values, links, address)
+		}
+	}
+}
+
 // TestEverythingIsThere: a check over what is missing finds nothing wrong with it.
 func TestEverythingIsThere(t *testing.T) {
 	s := system(t, false)

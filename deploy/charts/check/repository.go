@@ -46,7 +46,8 @@ func Scripts(s System, root string) []string {
 	return problems
 }
 
-// Alerts: the PrometheusRule says what one of the two files of deploy/rules says, and nothing else.
+// Alerts: the PrometheusRule says what one of the two files of deploy/rules says, and nothing else; but
+// all of its runbooks may be at another address.
 func Alerts(s System, root string) []string {
 	have := Of[*monitoring.PrometheusRule](s)
 	for _, name := range []string{"seatrial", "production"} {
@@ -54,11 +55,36 @@ func Alerts(s System, root string) []string {
 		if err != nil {
 			return []string{err.Error()}
 		}
-		if len(have) == 1 && reflect.DeepEqual(have[0].Spec, want) {
+		if len(have) == 1 && reflect.DeepEqual(have[0].Spec, movedTo(runbooksOf(have[0].Spec), want)) {
 			return nil
 		}
 	}
 	return []string{"the PrometheusRule is neither deploy/rules/seatrial.rules.yaml nor production.rules.yaml"}
+}
+
+// runbooksOf is what stands before runbooks/ in the first alert's link, where that is an address.
+func runbooksOf(spec monitoring.PrometheusRuleSpec) string {
+	for _, g := range spec.Groups {
+		for _, r := range g.Rules {
+			before, _, _ := strings.Cut(r.Annotations["runbook_url"], "runbooks/")
+			if strings.HasPrefix(before, "https://") || strings.HasPrefix(before, "http://") {
+				return before
+			}
+		}
+	}
+	return ""
+}
+
+// movedTo is a rule file whose runbooks are all at an address.
+func movedTo(address string, spec monitoring.PrometheusRuleSpec) monitoring.PrometheusRuleSpec {
+	for _, g := range spec.Groups {
+		for _, r := range g.Rules {
+			if url, linked := r.Annotations["runbook_url"]; linked {
+				r.Annotations["runbook_url"] = address + url
+			}
+		}
+	}
+	return spec
 }
 
 // ruleFile reads deploy/rules/NAME.rules.yaml.

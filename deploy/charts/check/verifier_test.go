@@ -228,10 +228,11 @@ func runCheck(t *testing.T, name string, s System) []string {
 
 func alertOf(t *testing.T, s System, name string) *monitoring.Rule {
 	t.Helper()
-	rules := Of[*monitoring.PrometheusRule](s)[0].Spec.Groups[0].Rules
-	for i := range rules {
-		if rules[i].Alert == name {
-			return &rules[i]
+	for _, g := range Of[*monitoring.PrometheusRule](s)[0].Spec.Groups {
+		for i := range g.Rules {
+			if g.Rules[i].Alert == name {
+				return &g.Rules[i]
+			}
 		}
 	}
 	t.Fatalf("no alert %s", name)

@@ -19,10 +19,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"seatrial/loadgen/history"
-	"seatrial/verifier/evidence"
-	"seatrial/verifier/verdict"
 )
 
 // TestCLI holds the sessions under testdata/cli: what a user types, and what
@@ -55,7 +51,7 @@ func TestCLI(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "evidence": makeEvidence, "cut": cut, "listen": listenOn, "hush": noTrace,
+			"exits": exits, "evidence": makeEvidence, "diagnosed": diagnosed, "cut": cut, "listen": listenOn, "hush": noTrace,
 			"doors": doors, "slay": slay,
 		},
 	})
@@ -191,48 +187,4 @@ func slay(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-}
-
-// makeEvidence (evidence DIR [LOST…]) writes the Evidence of a run with one
-// small trial into DIR; the tasks whose numbers are named were lost.
-func makeEvidence(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 1 {
-		ts.Fatalf("usage: evidence DIR [LOST...]")
-	}
-	dir, err := evidence.New(ts.MkAbs(args[0]), "A small trial")
-	ts.Check(err)
-	lost := map[string]bool{}
-	for _, n := range args[1:] {
-		lost[n] = true
-	}
-	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
-	ts.Check(dir.Save(evidence.PlanFile, evidence.Plan{
-		Name: "A small trial", Feature: "small.feature", Runbook: "WorkerDown", Seed: 7, Target: "local", MinAccepted: 100,
-		Load:       evidence.Load{Profile: "steady", Rate: 50, Timeout: evidence.Duration(time.Second)},
-		Guarantees: []evidence.GuaranteePlan{{Name: evidence.ExactlyOnce}, {Name: evidence.RefusedNeverDone}},
-	}))
-	ts.Check(dir.Save(evidence.RecordFile, evidence.Record{
-		Started: start, Stopped: at(10), AskedRate: 50, AchievedRate: 50, Residue: "none",
-		Windows: []evidence.Window{{Name: "baseline", Start: start, End: at(5)}, {Name: "recovery", Start: at(5), End: at(10)}},
-	}))
-	h, err := history.Create(dir.Path(evidence.HistoryFile), history.Header{Start: start, Prefix: "small", Target: "http://api/task", Seed: 7})
-	ts.Check(err)
-	held, err := os.Create(dir.Path(evidence.HeldFile))
-	ts.Check(err)
-	count := 0
-	for n := range uint64(500) {
-		planned := time.Duration(n) * 20 * time.Millisecond
-		ts.Check(h.Append(&history.Op{Task: n, Planned: planned, Sent: planned, End: planned + 3*time.Millisecond, Outcome: history.Accepted, Code: 202}))
-		if lost[strconv.FormatUint(n, 10)] {
-			continue
-		}
-		count++
-		fmt.Fprintf(held, `{"id":"small-%d","status":"done","effects":1,"done_at":%q}`+"\n", n, start.Add(planned+time.Second).Format(time.RFC3339Nano))
-	}
-	fmt.Fprintf(held, `{"end":true,"count":%d}`+"\n", count)
-	ts.Check(errors.Join(h.Close(), held.Close()))
-	ts.Check(evidence.SaveJSON(filepath.Join(ts.MkAbs(args[0]), evidence.VerdictFile), evidence.Run{
-		Run: "small-run", Seed: 7, Target: "local", Started: start, Seconds: 12, Status: verdict.Pass, Versions: map[string]string{"nats-server": "2.15.2"},
-	}))
 }

@@ -26,7 +26,6 @@ import (
 	"seatrial/verifier/gameday"
 	"seatrial/verifier/kube/lease"
 	"seatrial/verifier/postmortem"
-	"seatrial/verifier/trial"
 )
 
 // gamedayFlags are what a game day adds to a run's.
@@ -147,7 +146,7 @@ func (f *gamedayFlags) choose(ctx context.Context) (*game, error) {
 		return nil, fmt.Errorf("read the runbook: %w", err)
 	}
 	g.rules = gameday.Rules{
-		AbortBudget: f.budget, MaxDuration: f.maxDuration, Objective: trial.AvailabilityOf(&g.plan), Hints: gameday.Hints(string(page)),
+		AbortBudget: f.budget, MaxDuration: f.maxDuration, Objectives: gameday.ObjectivesOf(&g.plan), Hints: gameday.Hints(string(page)),
 	}
 	return g, g.rules.Validate()
 }
@@ -315,9 +314,11 @@ func (f *gamedayFlags) play(ctx context.Context, g *game, s *session, started ti
 
 // reveal tells what it was, and writes the log, the post-mortem and the report.
 func (f *gamedayFlags) reveal(g *game, s *session, dir evidence.Dir, played *gameday.Game, scenario *evidence.Scenario, started time.Time, out io.Writer) error {
+	_, worst := played.Worst()
 	told, err := gameday.Close(dir, scenario, gameday.Log{
 		Scenario: g.plan.Name, Runbook: g.plan.Runbook, Surprise: f.surprise, Seed: f.seed,
 		AbortBudget: f.budget, MaxDuration: evidence.Duration(f.maxDuration), Moments: played.Moments(),
+		Spent: worst.Spent, SpentOf: worst.Name,
 	})
 	fmt.Fprintf(out, "\n%s\n\n", strings.Join(told, "\n"))
 	run := &evidence.Run{

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"seatrial/verifier/lack"
 )
 
 // aRunbook is one with a cause; ' is a backtick.
@@ -142,7 +144,7 @@ func TestRunbookCheckKnowsExperiments(t *testing.T) {
 func TestRunbookCheckParsesQueries(t *testing.T) {
 	promtool := filepath.Join(dependencies(t), "bin", "promtool")
 	if _, err := os.Stat(promtool); err != nil {
-		t.Skipf("no promtool: run make deps (%v)", err)
+		lack.Of(t, "no promtool: run make deps (%v)", err)
 	}
 	for query, want := range map[string]string{
 		"left":           "",

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"seatrial/verifier/lack"
 )
 
 // terminal is a program at a terminal of its own, and somebody who reads and types.
@@ -55,7 +57,7 @@ func atTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 	t.Helper()
 	ours, theirs, err := openTerminal()
 	if err != nil {
-		t.Skip(err)
+		lack.Of(t, "%v", err)
 	}
 	term := &terminal{cmd: cmd, ours: ours, ended: make(chan struct{})}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
