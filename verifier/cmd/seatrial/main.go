@@ -96,7 +96,7 @@ func newLoadCommand() *cobra.Command {
 // newStressorCommand is what a StressChaos runs inside a pod.
 func newStressorCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: stress.Command, Hidden: true, Args: cobra.ExactArgs(3),
+		Use: stress.Command, Hidden: true, Args: cobra.ArbitraryArgs, // it looks at them itself
 		RunE: func(_ *cobra.Command, args []string) error { return stress.Run(args) },
 	}
 }
