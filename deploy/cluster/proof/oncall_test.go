@@ -162,6 +162,7 @@ func (o *onCall) awaitAlert(t *testing.T, c *cluster, name string, since time.Ti
 	t.Helper()
 	c.eventually(t, time.Until(since.Add(o.books[name].DetectWithin)), name+" rings", func(context.Context) error { return o.ringing(name, true) })
 	c.eventually(t, 5*time.Second, "the diagnosis of "+name+" is true", func(ctx context.Context) error { return o.diagnosed(ctx, name, true) })
+	time.Sleep(2 * time.Second) // the matrix asks for whole seconds of which it was true
 }
 
 // awaitEnd waits until the alert has cleared and its runbook's diagnosis is false, and judges all that
