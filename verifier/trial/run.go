@@ -294,22 +294,28 @@ func (r *run) rings(name string) bool {
 // the SLI is back.
 func (r *run) whole(ctx context.Context) error {
 	limit := time.Duration(r.Plan.Recover)
-	var healthy, served time.Time // since when at each look; zero while not
+	var served time.Time // since when, at each look; zero while not
 	err := until(ctx, limit+steadyFor, func() error {
 		r.tick(ctx, "recover", 0)
-		if err := since(&healthy, r.Testbed.Healthy(ctx)); err != nil {
-			served = time.Time{}
-			return fmt.Errorf("the system is not whole %v after the fault was removed: %w", limit, err)
+		whole := r.Testbed.Healthy(ctx)
+		if whole != nil {
+			whole = fmt.Errorf("the system is not whole %v after the fault was removed: %w", limit, whole)
 		}
-		if err := since(&served, r.served(ctx)); err != nil {
+		if served.IsZero() {
+			if whole != nil {
+				return whole
+			}
+			r.rec.HealthyAt, served = time.Now(), time.Now()
+		}
+		if err := r.served(ctx); err != nil {
+			served = time.Time{}
 			return fmt.Errorf("users are not served as promised %v after the fault was removed: %w", limit, err)
 		}
 		if time.Since(served) < steadyFor {
-			return fmt.Errorf("the system was not whole for %v on end within %v after the fault was removed", steadyFor, limit)
+			return fmt.Errorf("users were not served as promised for %v on end within %v after the fault was removed", steadyFor, limit)
 		}
-		return nil
+		return whole
 	})
-	r.rec.HealthyAt = healthy
 	if err != nil {
 		return brokenUnless(ctx, "%w", err)
 	}
@@ -318,20 +324,10 @@ func (r *run) whole(ctx context.Context) error {
 	return nil
 }
 
-// steadyFor is for how long on end a system must be well to have recovered: one that a server comes
-// back to is well, and then elects another leader because of it.
+// steadyFor is for how long on end users must be served for a system to have recovered: one that a server
+// comes back to is whole, and then elects another leader because of it. A copy that lags behind for a moment
+// under load is no relapse, so the parts need not be whole at each look, but at the last one.
 const steadyFor = 3 * time.Second
-
-// since notes since when err has been nil, and returns it.
-func since(when *time.Time, err error) error {
-	switch {
-	case err != nil:
-		*when = time.Time{}
-	case when.IsZero():
-		*when = time.Now()
-	}
-	return err
-}
 
 // served says whether, over the last three seconds, clients were served as well
 // as the recovery window's availability objective asks (99 % where it has none).

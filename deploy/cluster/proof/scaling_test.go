@@ -61,7 +61,7 @@ func TestAutoscaling(t *testing.T) {
 		t.Fatalf("the autoscalers do not know the CPU time of their pods: %v", err)
 	}
 	second := profile.Duration(time.Second)
-	s.load = s.startLoad(t, "autoscaling", profile.Config{Kind: profile.Ramp, From: 200, To: 2000, Over: 80 * second, Duration: 300 * second})
+	s.load = s.startLoad(t, "autoscaling", profile.Config{Kind: profile.Ramp, From: 200, To: 1200, Over: 60 * second, Duration: 300 * second})
 	up := s.watch(t, "up", func(m moment, before int32) bool { return m.Pods > before && m.Wanted > before && m.Serving > before })
 	u := users{What: "growing load", Seconds: time.Since(s.load.started).Seconds()}
 	judged := s.load.judge(t, "autoscaling")
