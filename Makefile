@@ -87,9 +87,14 @@ cluster-status: ## show the cluster's pods and latest warnings
 cluster-install: cluster-up ## install the system under trial and the verifier on the cluster, from their charts
 	@bin/cluster install
 
+# Which scenarios are run on the cluster, as seatrial run --tags takes them, and which proofs, as go test -run does; all.
+CLUSTER_TAGS ?=
+PROOFS ?= .
+
 .PHONY: cluster-suite
 cluster-suite: cluster-install ## run every scenario on the cluster; those that its kernel cannot inject are inconclusive
-	PATH=$(DEPS)/cluster/bin:$$PATH bin/seatrial run --target kubernetes --kubeconfig $(KUBECONFIG_CLUSTER) --allow-unable --report reports/cluster
+	PATH=$(DEPS)/cluster/bin:$$PATH bin/seatrial run --target kubernetes --kubeconfig $(KUBECONFIG_CLUSTER) --allow-unable --report reports/cluster \
+		$(if $(CLUSTER_TAGS),--tags '$(CLUSTER_TAGS)')
 
 .PHONY: parity
 parity: build ## compare the latest runs of chaos-suite and cluster-suite; write reports/parity.md, reports/coverage.md
@@ -99,7 +104,7 @@ parity: build ## compare the latest runs of chaos-suite and cluster-suite; write
 .PHONY: cluster-proofs
 cluster-proofs: cluster-install ## prove policies, admission, budgets, autoscaling, rollouts with their runbooks, and the janitor on the cluster
 	@mkdir -p reports/cluster
-	@cd deploy/cluster && PATH="$(DEPS)/cluster/bin:$$PATH" SEATRIAL_MUST=1 SEATRIAL_KUBECONFIG=$(KUBECONFIG_CLUSTER) $(GO_TEST) -timeout=45m -json ./proof 2>&1 | \
+	@cd deploy/cluster && PATH="$(DEPS)/cluster/bin:$$PATH" SEATRIAL_MUST=1 SEATRIAL_KUBECONFIG=$(KUBECONFIG_CLUSTER) $(GO_TEST) -timeout=45m -run '$(PROOFS)' -json ./proof 2>&1 | \
 		tee ../../reports/cluster/proofs.json | awk -f ../../.ci/gotest.awk
 
 .PHONY: cluster-unit
