@@ -58,6 +58,7 @@ func unexported(all ruleSet, exported map[string]bool) (problems []string) {
 // of others: what Prometheus adds, redis_exporter, and kube-state-metrics where there is one.
 var ofOthers = []string{"up", "kube_deployment_status_condition",
 	"redis_up", "redis_instance_info", "redis_connected_slaves", "redis_start_time_seconds", "redis_aof_delayed_fsync",
+	"redis_master_last_io_seconds_ago",
 	"redis_commands_total", "redis_commands_duration_seconds_total"}
 
 // exported collects the names of metrics from the sources of those who export them.

@@ -19,7 +19,8 @@ func TestValkeyExporterHasTheNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, "valkey-server", "--bind", host, "--port", port, "--save", "", "--appendonly", "yes", "--dir", t.TempDir())
+	// A replica has the names of a primary and some of its own, also one whose primary nobody is.
+	start(t, "valkey-server", "--bind", host, "--port", port, "--save", "", "--appendonly", "yes", "--dir", t.TempDir(), "--replicaof", host, "1")
 	start(t, "valkey-exporter", "-redis.addr", "redis://"+server, "-web.listen-address", exporter)
 	scrape(t, "http://"+exporter+"/metrics") // its own commands are what the next one counts
 	page := scrape(t, "http://"+exporter+"/metrics")
