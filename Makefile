@@ -110,7 +110,7 @@ cluster-proofs: cluster-install ## prove policies, admission, budgets, autoscali
 .PHONY: cluster-unit
 cluster-unit: cluster-deps ## run the Go tests that need a real API server
 	@mkdir -p reports/test
-	@SEATRIAL_MUST=1 $(GO_TEST) -json ./verifier/kube/... ./verifier/janitor/... 2>&1 | tee reports/test/cluster-unit.json | awk -f .ci/gotest.awk
+	@SEATRIAL_MUST=1 SEATRIAL_MUST_API_SERVER=1 $(GO_TEST) -json ./verifier/kube/... ./verifier/janitor/... 2>&1 | tee reports/test/cluster-unit.json | awk -f .ci/gotest.awk
 
 .PHONY: cluster-life
 cluster-life: cluster-deps ## start and end the cluster in every way; nothing may be left (2 minutes, none may be running)
