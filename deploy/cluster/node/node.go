@@ -286,6 +286,9 @@ func words(status unix.WaitStatus) string {
 	return fmt.Sprintf("exit status %d", status.ExitStatus())
 }
 
+// ImagePath is where the node sees a file of Config.Images.
+func ImagePath(file string) string { return filepath.Join(imageDir, file) }
+
 // importAttempts outlast containerd's start.
 const importAttempts = 150
 

@@ -139,6 +139,9 @@ func system(ctx context.Context, p *places, show *steps) error {
 		return []string{"upgrade", "--install", chart, p.repo("deploy/charts", chart), "--namespace=" + namespace,
 			"--values=" + p.repo("deploy/cluster/values", chart+".yaml"), "--wait", "--timeout=" + patience.String()}
 	}
+	if err := renewImages(ctx, p, show); err != nil {
+		return err
+	}
 	err := p.do(ctx, show, []step{
 		{"namespaces", "helm", []string{"upgrade", "--install", "namespaces", p.repo("deploy/charts/namespaces"), "--namespace=default"}},
 		{"the system under trial is up", "helm", install("seatrial", "seatrial")},

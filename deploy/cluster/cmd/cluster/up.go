@@ -176,7 +176,11 @@ func serve(p *places, port int, out io.Writer) error {
 	door.Close() // the node has it
 	ended := make(chan error, 1)
 	go func() { ended <- inside.Wait() }()
-	asked, err := listen()
+	stock, err := newStock(p.images(), inside.Process.Pid)
+	if err != nil {
+		return err
+	}
+	asked, err := listen(stock)
 	if err != nil {
 		return err
 	}
@@ -200,8 +204,8 @@ func serve(p *places, port int, out io.Writer) error {
 	}
 }
 
-// listen opens the control socket. Whoever writes a byte to it ends the cluster.
-func listen() (<-chan struct{}, error) {
+// listen opens the control socket, on which askEnd ends the cluster and askImages renews its images.
+func listen(images *stock) (<-chan struct{}, error) {
 	l, err := net.Listen("unix", control())
 	if err != nil {
 		return nil, fmt.Errorf("open the control socket: %w", err)
@@ -213,8 +217,13 @@ func listen() (<-chan struct{}, error) {
 			if err != nil {
 				return
 			}
-			if n, _ := c.Read(make([]byte, 1)); n == 1 {
+			wish := make([]byte, 1)
+			_, _ = c.Read(wish) // who only looks whether there is a cluster writes nothing
+			switch wish[0] {
+			case askEnd:
 				asked <- struct{}{}
+			case askImages:
+				_, _ = io.WriteString(c, images.renew())
 			}
 			c.Close()
 		}
@@ -245,7 +254,7 @@ func newDownCommand() *cobra.Command {
 				return nil
 			}
 			defer c.Close()
-			if _, err := c.Write([]byte{1}); err != nil {
+			if _, err := c.Write([]byte{askEnd}); err != nil {
 				return fmt.Errorf("ask the cluster to end: %w", err)
 			}
 			for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
