@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -67,8 +68,9 @@ func localShell(name string) (*shell, error) {
 	return s, nil
 }
 
-// kubectlShell carries commands out on a cluster. A kubectl of its own in front of the
-// real one chooses the cluster that the flags name; the returned function removes it.
+// kubectlShell carries commands out on the cluster that the flags name. No variable names a
+// context, so where they do, a kubectl of its own stands in front of the real one; the
+// returned function removes it, and that of a killed run goes with the next.
 func (f *kubeFlags) kubectlShell() (*shell, func(), error) {
 	s := &shell{needs: []string{"kubectl"}}
 	if f.namespace != "seatrial" {
@@ -78,7 +80,14 @@ func (f *kubeFlags) kubectlShell() (*shell, func(), error) {
 	if err != nil {
 		return s, func() {}, nil // Able says so, if it comes to that
 	}
-	dir, err := os.MkdirTemp("", "seatrial-kubectl-")
+	if f.context == "" {
+		if f.kubeconfig != "" {
+			s.env = []string{"KUBECONFIG=" + f.kubeconfig}
+		}
+		return s, func() {}, nil
+	}
+	sweepKubectls()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", kubectlFolder, os.Getpid()))
 	if err != nil {
 		return nil, nil, fmt.Errorf("make a folder for kubectl: %w", err)
 	}
@@ -96,6 +105,19 @@ func (f *kubeFlags) kubectlShell() (*shell, func(), error) {
 	// It starts where this program did: a kubeconfig may be named relative to that.
 	s.env = []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
 	return s, remove, nil
+}
+
+const kubectlFolder = "seatrial-kubectl-" // and the process it belongs to
+
+// sweepKubectls removes what killed runs have left.
+func sweepKubectls() {
+	all, _ := filepath.Glob(filepath.Join(os.TempDir(), kubectlFolder+"*"))
+	for _, dir := range all {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), kubectlFolder), "-")
+		if n, err := strconv.Atoi(pid); err == nil && errors.Is(syscall.Kill(n, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(dir)
+		}
+	}
 }
 
 // quoted is a word for a shell.

@@ -5,7 +5,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -77,11 +79,42 @@ func TestKubectlOfAShell(t *testing.T) {
 	if _, err := os.Stat(lines[len(lines)-1]); !strings.HasPrefix(lines[len(lines)-1], os.TempDir()) || err == nil {
 		t.Errorf("%s is left", lines[len(lines)-1])
 	}
+	f.context = ""
+	if s, _, err = f.kubectlShell(); err != nil {
+		t.Fatal(err)
+	}
+	out, err = s.Do(t.Context(), `echo "$KUBECONFIG"; command -v kubectl`)
+	if want := "a b's.yaml\n" + filepath.Join(dir, "kubectl"); err != nil || strings.TrimSpace(out) != want {
+		t.Errorf("without a context: %q, want %q and nothing that could be left (%v)", out, want, err)
+	}
 	f.namespace = "other"
 	if s, remove, err = f.kubectlShell(); err != nil || s.Able(t.Context()) == nil {
 		t.Errorf("commands for seatrial are said to be able on another namespace: %v", err)
 	}
 	remove()
+}
+
+// TestKubectlsOfKilledRunsGo: nobody else would remove them.
+func TestKubectlsOfKilledRunsGo(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(os.TempDir(), fmt.Sprintf("%s%d-1", kubectlFolder, ended.Process.Pid))
+	used := filepath.Join(os.TempDir(), fmt.Sprintf("%s%d-1", kubectlFolder, os.Getpid()))
+	for _, dir := range []string{left, used} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweepKubectls()
+	if _, err := os.Stat(left); err == nil {
+		t.Errorf("%s is left", left)
+	}
+	if _, err := os.Stat(used); err != nil {
+		t.Errorf("a run that goes on has lost its kubectl: %v", err)
+	}
 }
 
 func TestChosen(t *testing.T) {
