@@ -37,7 +37,7 @@ func TestClusterChecksFindWhatIsBroken(t *testing.T) {
 			set := named(t, Of[*apps.StatefulSet](s), "nats")
 			set.Spec.VolumeClaimTemplates[0].Spec.Resources.Requests[core.ResourceStorage] = resource.MustParse("5Gi")
 		}},
-		{"volumes", "claim data-valkey-0 (1Gi) finds no volume", func(t *testing.T, s System) {
+		{"volumes", "claim data-valkey-0 (4Gi) finds no volume", func(t *testing.T, s System) {
 			set := named(t, Of[*apps.StatefulSet](s), "valkey")
 			set.Spec.VolumeClaimTemplates[0].Spec.StorageClassName = nil
 		}},
