@@ -152,6 +152,13 @@ type Stolen struct {
 	At    time.Time `json:"at,omitzero"`
 }
 
+// Stalled is the longest that this machine's disk took to flush a few bytes, and when that began.
+// It is of the machine that held the trial.
+type Stalled struct {
+	Seconds float64   `json:"seconds"`
+	At      time.Time `json:"at,omitzero"`
+}
+
 // Record is what a trial saw, apart from the History and what the system
 // holds. It is the trial's record.json; together they suffice to judge again.
 type Record struct {
@@ -179,6 +186,7 @@ type Record struct {
 	Restarts map[string]int `json:"restarts"`
 	Residue  string         `json:"residue"` // "none", or what was left
 	Stolen   Stolen         `json:"stolen,omitzero"`
+	Stalled  Stalled        `json:"stalled,omitzero"`
 	InjectAt time.Time      `json:"inject_at,omitzero"`
 	// RemovedAt is when the fault's removal began, HealthyAt when the system
 	// was whole again, SLOAt when users were served as promised again.

@@ -44,6 +44,7 @@ type Scenario struct {
 	AchievedRate float64 `json:"achieved_rate"` // requests a second
 	Late         float64 `json:"late"`          // seconds: the most by which a request was sent after its planned time
 	Stolen       float64 `json:"stolen"`        // share of processor time that the machine's host gave to others, in the worst ten seconds
+	Stalled      float64 `json:"stalled"`       // seconds: the longest that the machine's disk took to flush a few bytes
 
 	// The ledger, in tasks (ops: in requests).
 	Ops            int `json:"ops"`

@@ -33,7 +33,7 @@ func TestWhatAMachineThatStoodStillExcuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := c.ledger
 			s.Status, s.Late, s.Reason = c.status, c.late, "an alert paged"
-			disturb(&s, time.Date(2026, 1, 1, 7, 21, 42, 0, time.UTC), time.Time{})
+			disturb(&s, worst{late: time.Date(2026, 1, 1, 7, 21, 42, 0, time.UTC)})
 			if s.Status != c.want || s.Disturbed != c.disturbed {
 				t.Errorf("%v, disturbed %v: %s", s.Status, s.Disturbed, s.Reason)
 			}
@@ -47,16 +47,30 @@ func TestWhatAMachineThatStoodStillExcuses(t *testing.T) {
 func TestAStarvedMachineIsNoWitnessEither(t *testing.T) {
 	for share, disturbed := range map[float64]bool{0: false, 0.24: false, 0.25: true, 0.99: true} {
 		s := evidence.Scenario{Status: verdict.Fail, Late: 0.6, Stolen: share, Reason: "an alert paged"}
-		disturb(&s, time.Time{}, time.Date(2026, 1, 1, 7, 21, 42, 0, time.UTC))
+		disturb(&s, worst{stolen: time.Date(2026, 1, 1, 7, 21, 42, 0, time.UTC)})
 		if s.Disturbed != disturbed || disturbed != strings.Contains(s.Reason, "until 07:21:42 its host gave") {
 			t.Errorf("%v stolen: disturbed %v: %s", share, s.Disturbed, s.Reason)
 		}
 	}
 }
 
+func TestADiskThatStoodStillIsNoWitnessEither(t *testing.T) {
+	for stalled, disturbed := range map[float64]bool{0: false, 0.49: false, 0.5: true, 2.1: true} {
+		s := evidence.Scenario{Status: verdict.Fail, Late: 0.6, Stolen: 0.2, Stalled: stalled, Reason: "tasks were refused"}
+		disturb(&s, worst{stalled: time.Date(2026, 1, 1, 7, 21, 42, 0, time.UTC)})
+		if s.Disturbed != disturbed || disturbed != strings.Contains(s.Reason, "the disk stood still: from 07:21:42 it took") {
+			t.Errorf("%v s stalled: disturbed %v: %s", stalled, s.Disturbed, s.Reason)
+		}
+	}
+	s := evidence.Scenario{Status: verdict.Fail, Stalled: 9, Lost: 1, Reason: "a task was lost"}
+	if disturb(&s, worst{}); s.Disturbed {
+		t.Error("a disk that stood still excuses a lost task")
+	}
+}
+
 func TestAFaultThatCannotBeInjectedIsNotTheMachines(t *testing.T) {
 	s := evidence.Scenario{Status: verdict.Inconclusive, Late: 6.2, Unable: true, Reason: "no netem"}
-	if disturb(&s, time.Now(), time.Now()); s.Disturbed || s.Reason != "no netem" {
+	if disturb(&s, worst{time.Now(), time.Now(), time.Now()}); s.Disturbed || s.Reason != "no netem" {
 		t.Errorf("disturbed %v: %s", s.Disturbed, s.Reason)
 	}
 }

@@ -60,8 +60,8 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	conclude(&s.Scenario, &rec)
 	lose(&s.Scenario, &plan, &rec)
 	s.Late = l.late.Seconds()
-	s.Stolen = rec.Stolen.Share
-	disturb(&s.Scenario, l.lateAt, rec.Stolen.At)
+	s.Stolen, s.Stalled = rec.Stolen.Share, rec.Stalled.Seconds
+	disturb(&s.Scenario, worst{late: l.lateAt, stolen: rec.Stolen.At, stalled: rec.Stalled.At})
 	return &s.Scenario, dir.Save(evidence.VerdictFile, &s.Scenario)
 }
 

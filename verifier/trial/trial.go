@@ -132,7 +132,7 @@ type Progress struct {
 }
 
 // Trial is one trial with everything that it needs. All fields are required,
-// except Watch, End and Processors.
+// except Watch, End, Processors and Flush.
 type Trial struct {
 	Plan        evidence.Plan
 	Experiments []*experiments.Experiment
@@ -145,6 +145,7 @@ type Trial struct {
 	Operator    Operator       // may be nil when the plan has no mitigation
 	Watch       func(Progress) // called about twice a second
 	Processors  Processors     // of the machine that holds the trial
+	Flush       func() error   // writes a few bytes to that machine's disk, and returns when they are there
 	// End ends the fault window before its time when it is closed.
 	End <-chan struct{}
 }
@@ -176,9 +177,10 @@ func (t *Trial) Run(ctx context.Context) (*evidence.Scenario, error) {
 	r := &run{Trial: t, rec: &evidence.Record{
 		Started: time.Now(), Residue: "none", Versions: t.Testbed.Versions(),
 	}}
-	noteTheft := r.watchTheft(context.WithoutCancel(ctx))
+	noteTheft, noteStall := r.watchTheft(context.WithoutCancel(ctx)), r.watchDisk(context.WithoutCancel(ctx))
 	err := r.hold(ctx)
 	noteTheft()
+	noteStall()
 	r.rec.Stopped = time.Now()
 	if err != nil {
 		r.rec.Stopping = err.Error()

@@ -260,7 +260,7 @@ func (s *session) prepare(p evidence.Plan) (*trial.Trial, error) {
 	}
 	t := &trial.Trial{
 		Plan: p, Testbed: s.bed, Load: s.load, System: s.system, Metrics: s.metrics, Alerts: s.alerts,
-		Dir: dir, Operator: s.operator, Watch: s.progress, Processors: processors,
+		Dir: dir, Operator: s.operator, Watch: s.progress, Processors: processors, Flush: flush(s.dir),
 	}
 	for _, name := range p.Experiments {
 		e, err := s.set.Get(name)
