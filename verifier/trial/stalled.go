@@ -16,23 +16,13 @@ func (r *run) watchDisk(ctx context.Context) (stop func()) {
 	if r.Flush == nil {
 		return func() {}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan evidence.Stalled)
-	go func() {
-		var worst evidence.Stalled
-		for {
-			began := time.Now()
-			err := r.Flush()
-			if took := time.Since(began).Seconds(); err == nil && took > worst.Seconds {
-				worst = evidence.Stalled{Seconds: took, At: began}
-			}
-			select {
-			case <-ctx.Done():
-				done <- worst
-				return
-			case <-time.After(flushEvery):
-			}
+	var longest evidence.Stalled
+	end := again(ctx, flushEvery, func(context.Context) {
+		began := time.Now()
+		err := r.Flush()
+		if took := time.Since(began).Seconds(); err == nil && took > longest.Seconds {
+			longest = evidence.Stalled{Seconds: took, At: began}
 		}
-	}()
-	return func() { cancel(); r.rec.Stalled = <-done }
+	})
+	return func() { end(); r.rec.Stalled = longest }
 }

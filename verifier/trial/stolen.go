@@ -47,21 +47,11 @@ func (r *run) watchTheft(ctx context.Context) (stop func()) {
 	if r.Processors == nil {
 		return func() {}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan evidence.Stolen)
-	go func() {
-		var t theft
-		for {
-			if stolen, all, err := r.Processors(); err == nil {
-				t.see(counted{time.Now(), stolen, all})
-			}
-			select {
-			case <-ctx.Done():
-				done <- t.worst
-				return
-			case <-time.After(time.Second):
-			}
+	var t theft
+	end := again(ctx, time.Second, func(context.Context) {
+		if stolen, all, err := r.Processors(); err == nil {
+			t.see(counted{time.Now(), stolen, all})
 		}
-	}()
-	return func() { cancel(); r.rec.Stolen = <-done }
+	})
+	return func() { end(); r.rec.Stolen = t.worst }
 }

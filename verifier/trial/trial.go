@@ -177,7 +177,7 @@ func (t *Trial) Run(ctx context.Context) (*evidence.Scenario, error) {
 	r := &run{Trial: t, rec: &evidence.Record{
 		Started: time.Now(), Residue: "none", Versions: t.Testbed.Versions(),
 	}}
-	noteTheft, noteStall := r.watchTheft(context.WithoutCancel(ctx)), r.watchDisk(context.WithoutCancel(ctx))
+	noteTheft, noteStall := r.watchTheft(ctx), r.watchDisk(ctx)
 	err := r.hold(ctx)
 	noteTheft()
 	noteStall()

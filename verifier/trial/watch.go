@@ -128,19 +128,27 @@ func (r *run) ask(ctx context.Context, o evidence.ObjectivePlan, w evidence.Wind
 
 // watchAlerts records every alert that fires until the returned function is
 // called.
-func (r *run) watchAlerts(parent context.Context) (stop func()) {
+func (r *run) watchAlerts(ctx context.Context) (stop func()) {
+	return again(ctx, 2*tick, func(ctx context.Context) {
+		if active, err := r.Alerts.Active(ctx); err == nil {
+			r.noteAlerts(active, time.Now())
+		}
+	})
+}
+
+// again calls look beside the trial, and once more each time that a pause has passed, until the
+// returned function is called, which waits for the last look to end. That parent ends, ends nothing.
+func again(parent context.Context, pause time.Duration, look func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
-			if active, err := r.Alerts.Active(ctx); err == nil {
-				r.noteAlerts(active, time.Now())
-			}
+			look(ctx)
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(2 * tick):
+			case <-time.After(pause):
 			}
 		}
 	}()
