@@ -70,6 +70,7 @@ type Game struct {
 	state   State
 	last    Sight
 	moments []evidence.Marker
+	told    []evidence.SeenAlert // what rings, as the facilitator has read; from the injection on
 	hinted  int
 
 	injected count     // zero time before the injection
@@ -99,11 +100,11 @@ const (
 // See takes what is seen at a moment.
 func (g *Game) See(at time.Time, s Sight) Answer {
 	g.enter(at, s)
-	before := g.last.Alerts
 	g.last = s
 	var say []string
-	if !g.injected.at.IsZero() { // what rang before is of the testbed's start
-		say = alertNews(before, s.Alerts)
+	if !g.injected.at.IsZero() { // what began and ended before is of the testbed's start
+		say = alertNews(g.told, s.Alerts)
+		g.told = s.Alerts
 	}
 	if g.state == Working {
 		if a := g.limits(at); a.Do != Nothing {

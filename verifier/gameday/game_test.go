@@ -217,3 +217,21 @@ func TestWhatRangBeforeIsNoNews(t *testing.T) {
 		t.Errorf("said %q before the injection", got)
 	}
 }
+
+// TestAnAlertThatIsFasterThanTheTrialsWordIsTold: the phase is heard of a moment after the injection, and an alert
+// may ring in between.
+func TestAnAlertThatIsFasterThanTheTrialsWordIsTold(t *testing.T) {
+	g := New(rules)
+	early, known := sight("baseline", 1, 0), sight(phaseProving, 2, 0)
+	early.Alerts = []evidence.SeenAlert{{Name: "WorkerDown"}}
+	known.Alerts = early.Alerts
+	if got := g.See(second(1), early).Say; len(got) > 0 {
+		t.Errorf("said %q before the injection was known", got)
+	}
+	if got := g.See(second(2), known).Say; len(got) != 1 || !strings.HasPrefix(got[0], "alert WorkerDown") {
+		t.Errorf("said %q, want the alert that rings", got)
+	}
+	if got := g.See(second(3), known).Say; len(got) > 0 {
+		t.Errorf("said again: %q", got)
+	}
+}
