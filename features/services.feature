@@ -75,7 +75,7 @@ Feature: The services fail
 
   @runbook:TaskFreshnessLow @worker
   Scenario: All workers were down, and tasks are done late
-    Given a steady load of 300 tasks per second
+    Given a steady load of 400 tasks per second
     And a fault window of 35 seconds
     When the experiment "worker-down" is injected
     Then the fault is in force within 10 seconds
