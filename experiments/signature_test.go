@@ -144,9 +144,12 @@ var courses = map[string]behaviour{
 		`cgroup_cpu_throttled_seconds_total{job="api",pod="api-1"}`: "0x40",
 	}, yes: []int{13, 20}, no: []int{10, 28}},
 	"worker-cpu-stress": {victims: []string{"worker-0", "worker-1"}, series: map[string]string{
-		`cgroup_cpu_seconds_total{job="worker",pod="worker-0"}`: "0+0.1x10 1.6+0.6x11 8.3+0.1x20",
-		`cgroup_cpu_seconds_total{job="worker",pod="worker-1"}`: "0+0.2x10 2.5+0.5x11 8.2+0.2x20",
-	}, yes: []int{15, 20}, no: []int{11, 28}},
+		// The first worker is left half of what it used; the second one works more for another reason until second 13.
+		`cgroup_cpu_seconds_total{job="worker",pod="worker-0"}`:  "0+0.1x10 1.25+0.25x11 4.1+0.1x20",
+		`process_cpu_seconds_total{job="worker",pod="worker-0"}`: "0+0.1x10 1.05+0.05x11 1.7+0.1x20",
+		`cgroup_cpu_seconds_total{job="worker",pod="worker-1"}`:  "0+0.2x10 2.5+0.5x11 8.2+0.2x20",
+		`process_cpu_seconds_total{job="worker",pod="worker-1"}`: "0+0.2x10 2.5+0.5x2 3.7+0.2x8 5.5+0.2x20",
+	}, yes: []int{17, 20}, no: []int{11, 12, 28}},
 	"worker-cpu-stress, by quota": {victims: []string{"worker-0", "worker-1"}, series: map[string]string{
 		`cgroup_cpu_seconds_total{job="worker",pod="worker-0"}`:           "0+0.4x10 4.5+0.5x11 10.4+0.4x20",
 		`cgroup_cpu_seconds_total{job="worker",pod="worker-1"}`:           "0+0.4x10 4.5+0.5x11 10.4+0.4x20",

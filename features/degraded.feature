@@ -55,13 +55,13 @@ Feature: The network and the processors are slow
   @runbook:WorkerCPUStarved @worker @stress @mitigation
   Scenario: The workers' processors are stressed
     Given a steady load of 300 tasks per second
-    And a fault window of 45 seconds
+    And a fault window of 60 seconds
     When the experiment "worker-cpu-stress" is injected
     Then the fault is in force within 15 seconds
     And the alert "WorkerCPUStarved" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
-    And the mitigation of "WorkerCPUStarved" restores the service within 45 seconds
+    And the mitigation of "WorkerCPUStarved" restores the service within 60 seconds
     And the system recovers within 45 seconds
     And in the recovery window at least 99% of the requests are accepted
     And every accepted task is done exactly once
