@@ -140,7 +140,8 @@ var courses = map[string]behaviour{
 		`cgroup_cpu_throttled_seconds_total{job="api",pod="api-0"}`: "0+0.01x40",
 	}, yes: []int{13, 20}, no: []int{10, 28}},
 	"api-cpu-stress, without a quota": {victims: []string{"api-1"}, series: map[string]string{
-		`cgroup_cpu_seconds_total{job="api",pod="api-1"}`:           "0+0.2x10 4+1.9x11 25+0.2x20",
+		`cgroup_cpu_seconds_total{job="api",pod="api-1"}`:           "0+0.4x10 4.6+0.5x11 10.1+0.4x20", // no more than before
+		`process_cpu_seconds_total{job="api",pod="api-1"}`:          "0+0.4x10 4.1+0.1x11 5.6+0.4x20",
 		`cgroup_cpu_throttled_seconds_total{job="api",pod="api-1"}`: "0x40",
 	}, yes: []int{13, 20}, no: []int{10, 28}},
 	"worker-cpu-stress": {victims: []string{"worker-0", "worker-1"}, series: map[string]string{

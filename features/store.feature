@@ -23,13 +23,13 @@ Feature: The store fails
   @runbook:ValkeyNoPrimary @valkey @replicas-down @mitigation
   Scenario: Both Valkey replicas are down, and the primary is alone
     Given a steady load of 300 tasks per second
-    And a fault window of 40 seconds
+    And a fault window of 60 seconds
     When the experiment "valkey-replicas-down" is injected
     Then the fault is in force within 15 seconds
     And the alert "ValkeyNoPrimary" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
-    And the mitigation of "ValkeyNoPrimary" restores the service within 40 seconds
+    And the mitigation of "ValkeyNoPrimary" restores the service within 60 seconds
     And the system recovers within 60 seconds
     And in the recovery window at least 99% of the requests are accepted
     And every accepted task is done exactly once
@@ -57,13 +57,13 @@ Feature: The store fails
   @runbook:ValkeySplitBrain @valkey @network @split-brain @mitigation
   Scenario: The Valkey primary that is cut off is replaced
     Given a steady load of 300 tasks per second
-    And a fault window of 25 seconds
+    And a fault window of 40 seconds
     When the experiment "valkey-primary-partition" is injected
     Then the fault is in force within 15 seconds
     And the alert "ValkeySplitBrain" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
-    And the mitigation of "ValkeySplitBrain" restores the service within 25 seconds
+    And the mitigation of "ValkeySplitBrain" restores the service within 40 seconds
     And the system recovers within 60 seconds
     And in the recovery window at least 99% of the requests are accepted
     And every accepted task is done exactly once
