@@ -12,28 +12,41 @@ import (
 // Causes judges, in a row that Judge has judged, which causes the runbooks of expected
 // alerts named: one that an experiment of the trial is must be true at some moment,
 // and no other that can be injected may be true as often as that one. What no
-// experiment is cannot be proven; it is noted, and not judged.
+// experiment is cannot be proven; it is noted, and not judged. So are the causes of a
+// runbook that may be true, was, and names an experiment of the trial.
 func Causes(row []evidence.Diagnosis, plan []evidence.RunbookPlan, experiments []string, seen []evidence.SeenDiagnosis) {
 	for i := range row {
 		d := &row[i]
 		b := slices.IndexFunc(plan, func(b evidence.RunbookPlan) bool { return b.Name == d.Runbook })
-		if d.Role != Must || b < 0 {
+		if b < 0 || d.Role != Must && !noted(d, &plan[b], experiments, seen) {
 			continue
 		}
 		d.Causes = nil
 		for _, c := range plan[b].Causes {
 			d.Causes = append(d.Causes, causeOf(d, c, experiments, find(seen, d.Runbook).Causes))
 		}
-		right, often := rightOnes(d.Causes)
-		for j := range d.Causes {
-			judgeCause(&d.Causes[j], d, right, often)
+		if d.Role == Must {
+			judgeCauses(d)
 		}
+	}
+}
+
+// noted says whether there is something to note of a runbook that may be true: it was, and a
+// cause is an experiment of the trial. Old records say nothing of such causes.
+func noted(d *evidence.Diagnosis, plan *evidence.RunbookPlan, experiments []string, seen []evidence.SeenDiagnosis) bool {
+	return d.Role == May && d.True > 0 && plan.Names(experiments) && len(find(seen, d.Runbook).Causes) > 0
+}
+
+func judgeCauses(d *evidence.Diagnosis) {
+	right, often := rightOnes(d.Causes)
+	for j := range d.Causes {
+		judgeCause(&d.Causes[j], d, right, often)
 	}
 }
 
 // causeOf notes what was seen of a cause. It is known as far as its diagnosis is.
 func causeOf(d *evidence.Diagnosis, plan evidence.CausePlan, experiments []string, seen []evidence.SeenCause) evidence.Cause {
-	c := evidence.Cause{Name: plan.Name, Role: causeRole(plan.Injected, experiments)}
+	c := evidence.Cause{Name: plan.Name, Role: causeRole(&plan, experiments), Status: verdict.Pass}
 	i := slices.IndexFunc(seen, func(s evidence.SeenCause) bool { return s.Name == plan.Name })
 	switch {
 	case d.Asked == 0:
@@ -48,11 +61,11 @@ func causeOf(d *evidence.Diagnosis, plan evidence.CausePlan, experiments []strin
 	return c
 }
 
-func causeRole(injected, experiments []string) string {
+func causeRole(plan *evidence.CausePlan, experiments []string) string {
 	switch {
-	case len(injected) == 0:
+	case len(plan.Injected) == 0:
 		return May
-	case slices.ContainsFunc(injected, func(e string) bool { return slices.Contains(experiments, e) }):
+	case plan.Is(experiments):
 		return Must
 	}
 	return Not
@@ -70,7 +83,6 @@ func rightOnes(causes []evidence.Cause) (names []string, often int) {
 }
 
 func judgeCause(c *evidence.Cause, d *evidence.Diagnosis, right []string, often int) {
-	c.Status = verdict.Pass
 	switch {
 	case c.Asked == 0:
 		c.Reason = "cannot judge the cause: " + c.Reason
@@ -100,7 +112,7 @@ func insteadOf(right []string, often int) string {
 func judgedCauses(s *evidence.Scenario) (n int) {
 	for _, d := range s.Diagnoses {
 		for _, c := range d.Causes {
-			if c.Role != May && c.Asked > 0 && !d.Noted {
+			if d.Role == Must && c.Role != May && c.Asked > 0 && !d.Noted {
 				n++
 			}
 		}

@@ -95,7 +95,7 @@ func TestCausesOfOneRunbook(t *testing.T) {
 	}
 }
 
-func TestOnlyRunbooksOfExpectedAlertsHaveCauses(t *testing.T) {
+func TestRunbooksWithoutCauses(t *testing.T) {
 	plan := []evidence.RunbookPlan{queueDown, {Name: "APIDown", AlsoTrue: []string{"QueueDown"}, Causes: queueDown.Causes}, {Name: "QueueSlow"}}
 	seen := []evidence.SeenDiagnosis{told(3, 0, 0, 0), saw("APIDown", 1), saw("QueueSlow", 1)}
 	row := Judge(plan, []string{"QueueDown", "QueueSlow", "NoBook"}, seen, true)
@@ -103,6 +103,39 @@ func TestOnlyRunbooksOfExpectedAlertsHaveCauses(t *testing.T) {
 	for i, want := range []int{4, 0, 0, 0} {
 		if len(row[i].Causes) != want {
 			t.Errorf("%s has %d causes, want %d", row[i].Runbook, len(row[i].Causes), want)
+		}
+	}
+}
+
+// TestCausesOfARunbookThatIsTrueBesideOthers: they are noted, however often they were true.
+func TestCausesOfARunbookThatIsTrueBesideOthers(t *testing.T) {
+	plan := []evidence.RunbookPlan{{Name: "APIDown"}, {Name: "QueueDown", AlsoTrue: []string{"APIDown"}, Causes: queueDown.Causes}}
+	judged := func(plan []evidence.RunbookPlan, seen evidence.SeenDiagnosis, experiments ...string) evidence.Scenario {
+		all := []evidence.SeenDiagnosis{saw("APIDown", 1), seen}
+		s := evidence.Scenario{Name: "The API is down", Diagnoses: Judge(plan, []string{"APIDown"}, all, true)}
+		Causes(s.Diagnoses, plan, experiments, all)
+		return s
+	}
+	s := judged(plan, told(5, 0, 2, 1), "cut")
+	got := s.Diagnoses[1].Causes
+	if len(got) != 4 || got[0].Role != Not || got[0].True != 5 || got[2].Role != Must || got[2].True != 2 || got[3].Role != May {
+		t.Errorf("%+v", got)
+	}
+	if v := evidence.WorstOf(&s); v.Status != verdict.Pass {
+		t.Errorf("what is noted was judged: %+v", v)
+	}
+	if c := Confusion([]evidence.Scenario{s}); c.Causes != 0 || len(c.Wrong) > 0 {
+		t.Errorf("what is noted was counted: %+v", c)
+	}
+	undeclared := []evidence.RunbookPlan{plan[0], queueDown}
+	for name, s := range map[string]evidence.Scenario{
+		"names nothing of this trial": judged(plan, told(5, 0, 2, 1), "slow"),
+		"was not asked":               judged(plan, saw("QueueDown", 1), "cut"),
+		"was never true":              judged(plan, saw("QueueDown"), "cut"),
+		"declares nothing":            judged(undeclared, told(5, 0, 2, 1), "cut"),
+	} {
+		if got := s.Diagnoses[1].Causes; len(got) > 0 {
+			t.Errorf("a runbook that %s: %+v", name, got)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"seatrial/verifier/evidence"
 	"seatrial/verifier/verdict"
@@ -66,7 +67,9 @@ type CauseRow struct {
 	Runbook string
 	Cause
 	Scenarios, Others []string
-	Proofs            []Proof // the newest of the Scenarios', as Testbeds
+	Proofs            []Proof     // the newest of the Scenarios', as Testbeds
+	Named             []time.Time // of the newest trial of the Others that named the cause, as Testbeds; zero where none did
+	unnamed           []string    // experiments that are in the Others alone, none of which named it
 }
 
 // Gaps are the gaps of one kind, as sentences' ends: "experiment in no scenario".
@@ -86,7 +89,9 @@ func Of(s Sources) *Matrix {
 	})
 	for _, b := range s.Runbooks {
 		for _, c := range b.Causes {
-			m.Causes = append(m.Causes, m.causeRow(b.Name, c))
+			row := m.causeRow(b.Name, c)
+			row.name(&s, m)
+			m.Causes = append(m.Causes, row)
 		}
 	}
 	m.Gaps = gaps(&s, m)

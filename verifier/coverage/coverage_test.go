@@ -92,14 +92,14 @@ func house() Sources {
 
 func TestGaps(t *testing.T) {
 	want := map[string][]string{
-		"Experiments in no scenario":                                                   {"queue-slow"},
-		"Scenarios that no trial has proven, on any testbed":                           {"The queue | and the API stop"},
-		"Alerts that no scenario expects":                                              {"Orphan", "QueueSlow"},
-		"Alerts without a runbook":                                                     {"Orphan"},
-		"Runbooks without a scenario":                                                  {"Forgotten", "QueueSlow"},
-		"Runbooks without an alert":                                                    {"Forgotten"},
-		"Runbooks with causes that are injected in no scenario that expects the alert": {"QueueDown: Slow (queue-slow); Ghost (there is no experiment queue-ghost)", "QueueSlow: Queue gone (queue-kill)"},
-		"Runbooks with causes that no experiment injects (the reasons are below)":      {"QueueDown: Disk full; Cable cut"},
+		"Experiments in no scenario":                         {"queue-slow"},
+		"Scenarios that no trial has proven, on any testbed": {"The queue | and the API stop"},
+		"Alerts that no scenario expects":                    {"Orphan", "QueueSlow"},
+		"Alerts without a runbook":                           {"Orphan"},
+		"Runbooks without a scenario":                        {"Forgotten", "QueueSlow"},
+		"Runbooks without an alert":                          {"Forgotten"},
+		"Runbooks with causes that are injected in no scenario that expects the alert, and named in no other": {"QueueDown: Slow (queue-slow); Ghost (there is no experiment queue-ghost)", "QueueSlow: Queue gone (queue-kill)"},
+		"Runbooks with causes that no experiment injects (the reasons are below)":                             {"QueueDown: Disk full; Cable cut"},
 	}
 	m := Of(house())
 	if len(m.Gaps) != len(want) {
@@ -109,6 +109,54 @@ func TestGaps(t *testing.T) {
 		if !slices.Equal(g.What, want[g.Kind]) {
 			t.Errorf("%s: %q, want %q", g.Kind, g.What, want[g.Kind])
 		}
+	}
+}
+
+// TestACauseIsNamedBesideOthers: by a trial that passed, of a plan as it is now, in which the cause was true more often
+// than any other that is injected.
+func TestACauseIsNamedBesideOthers(t *testing.T) {
+	said := func(role string, right, wrong int) func(*evidence.Scenario) {
+		return func(s *evidence.Scenario) {
+			s.Diagnoses = append(s.Diagnoses, evidence.Diagnosis{Runbook: "QueueSlow", Role: role, Asked: 9, True: 5, Causes: []evidence.Cause{
+				{Name: "Queue gone", Role: "must", Asked: 9, True: right}, {Name: "Far away", Role: "not", Asked: 9, True: wrong},
+				{Name: "By hand", Role: "may", Asked: 9, True: 5}}})
+		}
+	}
+	twice := func(change func(*evidence.Scenario)) func(*evidence.Scenario) {
+		return func(s *evidence.Scenario) { said("may", 3, 1)(s); change(s) }
+	}
+	for name, c := range map[string]struct {
+		change func(*evidence.Scenario)
+		named  bool
+	}{
+		"named":             {said("may", 3, 1), true},
+		"another as often":  {said("may", 3, 3), false},
+		"never true":        {said("may", 0, 0), false},
+		"not declared":      {said("not", 3, 1), false},
+		"not asked":         {func(*evidence.Scenario) {}, false},
+		"the trial failed":  {twice(func(s *evidence.Scenario) { s.Status = verdict.Fail }), false},
+		"another plan":      {twice(func(s *evidence.Scenario) { s.Name = "The queue stumbles" }), false},
+		"another fault":     {twice(func(s *evidence.Scenario) { s.Experiments = []string{"api-kill"} }), false},
+		"people dealt with": {twice(func(s *evidence.Scenario) { s.Diagnoses[1].Noted = true }), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := house()
+			s.Trials = append(s.Trials, with(held(s.Plans[2], "kubernetes", day(5)), c.change))
+			m := Of(s)
+			row := m.Causes[slices.IndexFunc(m.Causes, func(c CauseRow) bool { return c.Name == "Queue gone" })]
+			if got := row.Named[1].Equal(day(5)); got != c.named || !row.Named[0].IsZero() {
+				t.Errorf("named at %v, want it: %v", row.Named, c.named)
+			}
+			for _, g := range m.Gaps {
+				if strings.HasSuffix(g.Kind, "named in no other") && slices.Contains(g.What, "QueueSlow: Queue gone (queue-kill)") == c.named {
+					t.Errorf("gaps %q", g.What)
+				}
+			}
+			var page bytes.Buffer
+			if err := m.Write(&page); err != nil || strings.Contains(page.String(), "| – | named 2027-03-20 09:00 |\n") != c.named {
+				t.Errorf("%v in\n%s", err, page.String())
+			}
+		})
 	}
 }
 

@@ -19,7 +19,7 @@ func gaps(s *Sources, m *Matrix) []Gaps {
 		{"Alerts without a runbook", without(s.Alerts, func(name string) bool { return slices.Contains(names(s.Runbooks), name) })},
 		{"Runbooks without a scenario", without(names(s.Runbooks), m.expects)},
 		{"Runbooks without an alert", without(names(s.Runbooks), func(name string) bool { return slices.Contains(s.Alerts, name) })},
-		{"Runbooks with causes that are injected in no scenario that expects the alert", m.perBook(func(c *CauseRow, e string) string { return m.unexpected(c, e, s.Experiments) })},
+		{"Runbooks with causes that are injected in no scenario that expects the alert, and named in no other", m.perBook(func(c *CauseRow, e string) string { return unexpected(c, e, s.Experiments) })},
 		{"Runbooks with causes that no experiment injects (the reasons are below)", m.perBook(func(c *CauseRow, e string) string {
 			if e == "" {
 				return c.Name
@@ -79,11 +79,11 @@ func (m *Matrix) perBook(say func(c *CauseRow, experiment string) string) (lines
 	return lines
 }
 
-// unexpected says that a cause's experiment raises the alert in no scenario, "" if
-// it does in one or there is no experiment.
-func (m *Matrix) unexpected(c *CauseRow, experiment string, known []string) string {
+// unexpected says that a cause's experiment raises the alert in no scenario, and that no trial
+// named it all the same; "" if one did or there is no experiment.
+func unexpected(c *CauseRow, experiment string, known []string) string {
 	switch {
-	case experiment == "" || m.injects(experiment, c.Runbook):
+	case !slices.Contains(c.unnamed, experiment):
 		return ""
 	case !slices.Contains(known, experiment):
 		return fmt.Sprintf("%s (there is no experiment %s)", c.Name, experiment)

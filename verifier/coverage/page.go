@@ -28,13 +28,15 @@ experiments or other alerts, proves nothing, and one in which diagnoses were not
 		proofs(&b, r.Proofs)
 	}
 	if len(m.Causes) > 0 {
-		b.WriteString("\n## Causes that runbooks tell apart\n\nWhat is proven by a cause's scenario is the alert that it raises and the runbook's diagnosis.\n\n| runbook | cause | injected by | scenario |")
+		b.WriteString("\n## Causes that runbooks tell apart\n\nWhat is proven by a cause's scenario is the alert that it raises, the runbook's diagnosis, and that it\n" +
+			"names the cause. Where the alert is expected in no scenario with the fault, a cause is *named* by a trial in which the runbook's diagnosis\n" +
+			"was true beside others', and the cause at more seconds than any other that experiments inject.\n\n| runbook | cause | injected by | scenario |")
 		heads(&b, "alert proven")
 	}
 	for _, c := range m.Causes {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |", link(c.Runbook), cell(c.Name), c.by(), cell(c.where()))
 		if len(c.Scenarios) == 0 {
-			b.WriteString(strings.Repeat(" – |", len(Testbeds)) + "\n")
+			c.writeNamed(&b)
 			continue
 		}
 		proofs(&b, c.Proofs)
@@ -100,6 +102,17 @@ func (r *Row) link() string {
 // link leads from docs/ to a runbook.
 func link(runbook string) string {
 	return fmt.Sprintf("[%s](../runbooks/%s.md)", cell(runbook), runbook)
+}
+
+func (c *CauseRow) writeNamed(b *strings.Builder) {
+	for _, at := range c.Named {
+		if at.IsZero() {
+			b.WriteString(" – |")
+			continue
+		}
+		fmt.Fprintf(b, " named %s |", minute(at))
+	}
+	b.WriteByte('\n')
 }
 
 func (c *CauseRow) by() string {

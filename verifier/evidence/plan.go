@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"seatrial/verifier/verdict"
@@ -98,12 +99,22 @@ type RunbookPlan struct {
 	Causes        []CausePlan `json:"causes,omitempty"`     // those that a step tells apart; none in old Evidence
 }
 
+// Names says whether one of the runbook's causes is one of the experiments.
+func (b *RunbookPlan) Names(experiments []string) bool {
+	return slices.ContainsFunc(b.Causes, func(c CausePlan) bool { return c.Is(experiments) })
+}
+
 // CausePlan is one of the causes that a runbook tells apart: it holds at a moment
 // when the diagnosis and all of its own steps do.
 type CausePlan struct {
 	Name     string     `json:"name"`
 	Injected []string   `json:"injected_by,omitempty"` // experiments, each of which is this cause
 	Steps    []StepPlan `json:"steps"`
+}
+
+// Is says whether one of the experiments injects the cause.
+func (c *CausePlan) Is(experiments []string) bool {
+	return slices.ContainsFunc(c.Injected, func(e string) bool { return slices.Contains(experiments, e) })
 }
 
 // MitigationPlan lets a trial carry out a runbook's mitigation at the end of its fault window,
@@ -229,7 +240,8 @@ type SeenDiagnosis struct {
 	Asked   int     `json:"asked"`            // moments
 	True    []int64 `json:"true,omitempty"`   // those at which it was true, in Unix seconds
 	Reason  string  `json:"reason,omitempty"` // why it could not be asked
-	// Causes is what the runbook's causes came to, of expected alerts only.
+	// Causes is what the runbook's causes came to: of an expected alert, and of one whose diagnosis
+	// was true of a fault that a cause names.
 	Causes []SeenCause `json:"causes,omitempty"`
 }
 

@@ -151,7 +151,7 @@ type Diagnosis struct {
 	Status  verdict.Status `json:"status"`
 	Reason  string         `json:"reason,omitempty"`
 	Noted   bool           `json:"noted,omitempty"`
-	Causes  []Cause        `json:"causes,omitempty"` // of an expected alert's runbook
+	Causes  []Cause        `json:"causes,omitempty"` // of a runbook that must be true; of one that may, as seen: all of them pass
 }
 
 // Cause is what the steps of a runbook's cause said of a trial's fault. Role is what

@@ -184,6 +184,7 @@ type diagnosisRow struct {
 type causeRow struct {
 	evidence.Cause
 	Was, Ask string
+	Judged   bool // something is asked of it
 }
 
 func diagnosisRows(dir string, s *evidence.Scenario) []diagnosisRow {
@@ -197,9 +198,6 @@ func diagnosisRows(dir string, s *evidence.Scenario) []diagnosisRow {
 	return rows
 }
 
-// Judged says whether anything is asked of the cause.
-func (c causeRow) Judged() bool { return c.Role != may }
-
 // causeRows are a runbook's causes that were true, that should have been, or that are
 // in doubt; none where the whole diagnosis is unknown.
 func causeRows(d *evidence.Diagnosis) []causeRow {
@@ -210,10 +208,10 @@ func causeRows(d *evidence.Diagnosis) []causeRow {
 		}
 		was := howLong(&evidence.Diagnosis{Asked: c.Asked, True: c.True})
 		ask := askedCause(c.Role)
-		if d.Noted {
+		if d.Noted || d.Role == may {
 			ask = "noted, not judged"
 		}
-		rows = append(rows, causeRow{Cause: c, Was: was, Ask: ask})
+		rows = append(rows, causeRow{Cause: c, Was: was, Ask: ask, Judged: c.Role != may && d.Role != may})
 	}
 	return rows
 }

@@ -55,15 +55,15 @@ func (r *run) diagnosed() (from, to time.Time, err error) {
 	return from, to, nil
 }
 
-// diagnosis asks one runbook's steps and, where its alert is expected, those of its
-// causes.
+// diagnosis asks one runbook's steps and, where somebody may read on, those of its causes:
+// where its alert is expected, or was not and the diagnosis is true of a fault that it names.
 func (r *run) diagnosis(ctx context.Context, b evidence.RunbookPlan, from, to time.Time) (evidence.SeenDiagnosis, error) {
 	held, err := r.stepsHold(ctx, b.Steps, from, to)
 	if err != nil {
 		return evidence.SeenDiagnosis{}, fmt.Errorf("diagnosis of %s: %w", b.Name, err)
 	}
 	seen := evidence.SeenDiagnosis{Runbook: b.Name, Asked: len(held), True: moments(from, held)}
-	if slices.Contains(r.Plan.AlertNames(), b.Name) {
+	if slices.Contains(r.Plan.AlertNames(), b.Name) || len(seen.True) > 0 && b.Names(r.Plan.Experiments) {
 		for _, c := range b.Causes {
 			seen.Causes = append(seen.Causes, r.cause(ctx, c, held, from, to))
 		}

@@ -53,7 +53,8 @@ func TestADiagnosisIsTrueWhileAllItsStepsHold(t *testing.T) {
 	}
 }
 
-func TestCausesAreAskedOfExpectedAlertsOnly(t *testing.T) {
+// TestOfWhichRunbooksCausesAreAsked: of expected alerts', and of one that is true and names the trial's experiment.
+func TestOfWhichRunbooksCausesAreAsked(t *testing.T) {
 	begin := time.Unix(100, 0)
 	metrics := remembered{"diagnosis": {102, 103, 104, 105}, "cause": {101, 102, 103}, "and": {103, 104}}
 	step := func(holds string) evidence.StepPlan { return evidence.StepPlan{Holds: holds} }
@@ -63,13 +64,16 @@ func TestCausesAreAskedOfExpectedAlertsOnly(t *testing.T) {
 		{Name: "renamed", Steps: []evidence.StepPlan{step("gone")}},
 		{Name: "absent", Steps: []evidence.StepPlan{{Holds: "cause", Empty: true}}},
 	}}
-	other := book
-	other.Name = "Other"
+	other, beside, silent := book, book, book
+	other.Name, beside.Name, silent.Name = "Other", "Beside", "Silent"
+	beside.Causes = []evidence.CausePlan{{Name: "this", Injected: []string{"cut"}, Steps: book.Causes[0].Steps}, book.Causes[1]}
+	silent.Causes, silent.Steps = beside.Causes, []evidence.StepPlan{step("diagnosis"), {Holds: "diagnosis", Empty: true}}
 	r := &run{Trial: &Trial{Metrics: metrics}, rec: &evidence.Record{
 		Windows: []evidence.Window{{Name: "fault", Start: begin, End: begin.Add(5 * time.Second)}},
 		Proofs:  []evidence.Proof{{InForceAt: &begin}},
 	}, faults: []*life{{}}}
-	r.Plan.Runbooks = []evidence.RunbookPlan{book, other}
+	r.Plan.Runbooks = []evidence.RunbookPlan{book, other, beside, silent}
+	r.Plan.Experiments = []string{"cut"}
 	r.Plan.Alerts = []evidence.AlertPlan{{Name: "Expected"}}
 	r.diagnose(t.Context())
 	seen := r.rec.Diagnoses[0]
@@ -86,6 +90,12 @@ func TestCausesAreAskedOfExpectedAlertsOnly(t *testing.T) {
 	}
 	if got := r.rec.Diagnoses[1]; got.Causes != nil || len(got.True) != 4 {
 		t.Errorf("the runbook of an alert that is not expected: %+v", got)
+	}
+	if got := r.rec.Diagnoses[2].Causes; len(got) != 2 || !slices.Equal(got[0].True, []int64{102, 103}) || !slices.Equal(got[1].True, []int64{103}) {
+		t.Errorf("the runbook of an alert that is not expected, which names the experiment: %+v", got)
+	}
+	if got := r.rec.Diagnoses[3]; got.Causes != nil || len(got.True) > 0 {
+		t.Errorf("one that names it and is not true: %+v", got)
 	}
 }
 

@@ -63,7 +63,7 @@ func (c *crew) join(t *trial.Trial) {
 
 // harmful says whether the runbook's diagnosis is true.
 func (w *world) harmful() bool {
-	return w.injected && !w.recovered && (w.crew == nil || !w.crew.mended && !w.crew.selfHeal)
+	return w.inForce() && (w.crew == nil || !w.crew.mended && !w.crew.selfHeal)
 }
 
 func TestMitigations(t *testing.T) {
@@ -102,7 +102,7 @@ func TestMitigations(t *testing.T) {
 				if m := s.Mitigation; m == nil || !c.check(m) {
 					t.Errorf("%s", asJSON(m))
 				}
-				if w.injected && !w.recovered {
+				if w.inForce() {
 					t.Error("the fault was never recovered")
 				}
 			})
@@ -119,7 +119,7 @@ func TestAnInterruptedMitigationProvesNothing(t *testing.T) {
 		if s.Status != verdict.Inconclusive || s.Mitigation.Status != verdict.Inconclusive || !strings.Contains(s.Mitigation.Reason, "interrupted") {
 			t.Errorf("%v: %s\n%s", s.Status, s.Reason, asJSON(s.Mitigation))
 		}
-		if !w.recovered {
+		if !w.isRecovered() {
 			t.Error("the fault was never recovered")
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,11 +50,15 @@ type world struct {
 	podsErr       error
 	books         []evidence.RunbookPlan
 
-	injected, recovered bool
+	injected, recovered uint32 // 1 once it is so; the watch on alerts reads them beside the trial
 	prefix              string
 	started             time.Time
 	recoveredAt         time.Time
 }
+
+func (w *world) isInjected() bool  { return atomic.LoadUint32(&w.injected) == 1 }
+func (w *world) isRecovered() bool { return atomic.LoadUint32(&w.recovered) == 1 }
+func (w *world) inForce() bool     { return w.isInjected() && !w.isRecovered() }
 
 func (w *world) note(what string) {
 	if len(w.log) == 0 || w.log[len(w.log)-1] != what {
@@ -63,13 +68,13 @@ func (w *world) note(what string) {
 
 // after asks what is so since the fault was taken back.
 func (w *world) after(f func(time.Duration) bool) bool {
-	return f != nil && w.recovered && f(time.Since(w.recoveredAt))
+	return f != nil && w.isRecovered() && f(time.Since(w.recoveredAt))
 }
 
 // Testbed.
 
 func (w *world) Healthy(context.Context) error {
-	if w.recovered && (w.unhealthy || w.after(w.lags) || w.after(w.relapse)) {
+	if w.isRecovered() && (w.unhealthy || w.after(w.lags) || w.after(w.relapse)) {
 		return errors.New("pod nats-1 is not ready")
 	}
 	return nil
@@ -92,7 +97,7 @@ func (w *world) Account() string { return "1 packet dropped" }
 
 func (w *world) Inject(context.Context) error {
 	w.note("inject")
-	w.injected = true
+	atomic.StoreUint32(&w.injected, 1)
 	if w.onInject != nil {
 		w.onInject()
 	}
@@ -107,8 +112,9 @@ func (w *world) Recover(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("recover was given a dead context: %w", ctx.Err())
 	}
-	if !w.recovered {
-		w.recovered, w.recoveredAt = true, time.Now()
+	if !w.isRecovered() {
+		w.recoveredAt = time.Now()
+		atomic.StoreUint32(&w.recovered, 1)
 	}
 	return w.recoverErr
 }
@@ -187,7 +193,7 @@ func (w *world) Held(_ context.Context, prefix string, out io.Writer) error {
 func (w *world) Vector(_ context.Context, query string, _ time.Time) ([]trial.Sample, error) {
 	yes := []trial.Sample{{Value: 1}}
 	if strings.HasPrefix(query, "in_force") {
-		if w.alwaysInForce || w.injected && !w.recovered && !w.neverInForce {
+		if w.alwaysInForce || w.inForce() && !w.neverInForce {
 			return yes, nil
 		}
 		return nil, nil
@@ -217,7 +223,7 @@ func (w *world) Range(_ context.Context, query string, from, to time.Time) (poin
 // Alerts.
 
 func (w *world) Active(context.Context) ([]evidence.SeenAlert, error) {
-	if w.injected && !w.recovered && !w.silent {
+	if w.inForce() && !w.silent {
 		return []evidence.SeenAlert{{Name: "WorkerDown", Severity: "page", RunbookURL: "runbooks/WorkerDown.md"}}, nil
 	}
 	return nil, nil
@@ -317,7 +323,7 @@ func TestVerdicts(t *testing.T) {
 				if s.Status != c.status || !strings.Contains(s.Reason, c.reason) {
 					t.Errorf("%v: %s\nwant %v: …%s…", s.Status, s.Reason, c.status, c.reason)
 				}
-				if c.world.injected && !slices.Contains(c.world.log, "recover") {
+				if c.world.isInjected() && !slices.Contains(c.world.log, "recover") {
 					t.Errorf("injected, never recovered: %v", c.world.log)
 				}
 				if slices.Contains(c.world.log, "load") && !slices.Contains(c.world.log, "stop") {
