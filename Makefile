@@ -60,7 +60,7 @@ chaos-suite: root deps build ## deploy the testbed, run every scenario, judge, w
 
 SEEDS ?= 1 2 3
 .PHONY: proof
-proof: root deps build ## run the whole suite with each of SEEDS (1 2 3), then the ten quiet minutes; all must pass (an hour)
+proof: root deps build ## run the whole suite with each of SEEDS (1 2 3), then the ten quiet minutes; all must pass (90 minutes)
 	@.ci/proof bin/seatrial reports $(SEEDS)
 
 .PHONY: cluster-deps
