@@ -89,13 +89,13 @@ Feature: The network and the processors are slow
   @runbook:WorkerMemoryHigh @worker @stress @memory @mitigation
   Scenario: Somebody else takes memory in a worker's pod
     Given a steady load of 300 tasks per second
-    And a fault window of 25 seconds
+    And a fault window of 50 seconds
     When the experiment "worker-memory-stress" is injected
     Then the fault is in force within 15 seconds
     And the alert "WorkerMemoryHigh" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
-    And the mitigation of "WorkerMemoryHigh" restores the service within 25 seconds
+    And the mitigation of "WorkerMemoryHigh" restores the service within 50 seconds
     And the system recovers within 45 seconds
     And in the recovery window at least 99% of the requests are accepted
     And every accepted task is done exactly once

@@ -13,7 +13,7 @@ import (
 // alerts named: one that an experiment of the trial is must be true at some moment,
 // and no other that can be injected may be true as often as that one. What no
 // experiment is cannot be proven; it is noted, and not judged. So are the causes of a
-// runbook that may be true, was, and names an experiment of the trial.
+// runbook that need not be true, was, and names an experiment of the trial.
 func Causes(row []evidence.Diagnosis, plan []evidence.RunbookPlan, experiments []string, seen []evidence.SeenDiagnosis) {
 	for i := range row {
 		d := &row[i]
@@ -31,10 +31,12 @@ func Causes(row []evidence.Diagnosis, plan []evidence.RunbookPlan, experiments [
 	}
 }
 
-// noted says whether there is something to note of a runbook that may be true: it was, and a
-// cause is an experiment of the trial. Old records say nothing of such causes.
+// noted says whether there is something to note of a runbook that need not be true: it was, as
+// it may or when the fault had been taken away, and a cause is an experiment of the trial. Old
+// records say nothing of such causes.
 func noted(d *evidence.Diagnosis, plan *evidence.RunbookPlan, experiments []string, seen []evidence.SeenDiagnosis) bool {
-	return d.Role == May && d.True > 0 && plan.Names(experiments) && len(find(seen, d.Runbook).Causes) > 0
+	was := d.Role == May && d.True > 0 || d.After > 0
+	return was && plan.Names(experiments) && len(find(seen, d.Runbook).Causes) > 0
 }
 
 func judgeCauses(d *evidence.Diagnosis) {
@@ -56,7 +58,7 @@ func causeOf(d *evidence.Diagnosis, plan evidence.CausePlan, experiments []strin
 	case seen[i].Reason != "":
 		c.Reason = seen[i].Reason
 	default:
-		c.Asked, c.True = d.Asked, len(seen[i].True)
+		c.Asked, c.True = d.Asked+d.AskedAfter, len(seen[i].True)
 	}
 	return c
 }

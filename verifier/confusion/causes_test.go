@@ -128,6 +128,15 @@ func TestCausesOfARunbookThatIsTrueBesideOthers(t *testing.T) {
 		t.Errorf("what is noted was counted: %+v", c)
 	}
 	undeclared := []evidence.RunbookPlan{plan[0], queueDown}
+	healed := told(0, 0, 2, 0)
+	healed.True, healed.AskedAfter, healed.After = nil, 3, healed.True[:2]
+	s = judged(undeclared, healed, "cut")
+	if d := s.Diagnoses[1]; d.Role != Not || d.Status != verdict.Pass || d.After != 2 || len(d.Causes) != 4 || d.Causes[2].True != 2 || d.Causes[2].Asked != 12 {
+		t.Errorf("true when the fault was gone: %+v", d)
+	}
+	if c := Confusion([]evidence.Scenario{s}); c.Cells[0][1] != False || c.Causes != 0 {
+		t.Errorf("what was true when the fault was gone is in the matrix: %+v", c)
+	}
 	for name, s := range map[string]evidence.Scenario{
 		"names nothing of this trial": judged(plan, told(5, 0, 2, 1), "slow"),
 		"was not asked":               judged(plan, saw("QueueDown", 1), "cut"),

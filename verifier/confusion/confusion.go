@@ -96,6 +96,7 @@ func judge(d *evidence.Diagnosis, seen evidence.SeenDiagnosis, expected []string
 		seen = evidence.SeenDiagnosis{Reason: cmp.Or(seen.Reason, "the fault was not proven to be in force")}
 	}
 	d.Asked, d.True = seen.Asked, len(seen.True)
+	d.AskedAfter, d.After = seen.AskedAfter, len(seen.After)
 	d.Status = verdict.Pass
 	switch {
 	case d.Asked == 0:

@@ -133,6 +133,10 @@ func TestACauseIsNamedBesideOthers(t *testing.T) {
 		"another as often":  {said("may", 3, 3), false},
 		"never true":        {said("may", 0, 0), false},
 		"not declared":      {said("not", 3, 1), false},
+		"when it was gone": {func(s *evidence.Scenario) {
+			said("not", 3, 1)(s)
+			s.Diagnoses[1].True, s.Diagnoses[1].After = 0, 5
+		}, true},
 		"not asked":         {func(*evidence.Scenario) {}, false},
 		"the trial failed":  {twice(func(s *evidence.Scenario) { s.Status = verdict.Fail }), false},
 		"another plan":      {twice(func(s *evidence.Scenario) { s.Name = "The queue stumbles" }), false},

@@ -49,10 +49,10 @@ func (s *Sources) current(t *evidence.Scenario) bool {
 }
 
 // told says whether a reader of the runbook, whose diagnosis was true beside those of the
-// expected alerts, was more often sent to the cause than to any that was not injected.
+// expected alerts or after the fault, was more often sent to the cause than to any that was not injected.
 func told(t *evidence.Scenario, c *CauseRow) bool {
 	i := slices.IndexFunc(t.Diagnoses, func(d evidence.Diagnosis) bool {
-		return d.Runbook == c.Runbook && d.Role == "may" && !d.Noted
+		return d.Runbook == c.Runbook && (d.Role == "may" || d.After > 0) && !d.Noted
 	})
 	if i < 0 {
 		return false

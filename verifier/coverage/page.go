@@ -30,7 +30,7 @@ experiments or other alerts, proves nothing, and one in which diagnoses were not
 	if len(m.Causes) > 0 {
 		b.WriteString("\n## Causes that runbooks tell apart\n\nWhat is proven by a cause's scenario is the alert that it raises, the runbook's diagnosis, and that it\n" +
 			"names the cause. Where the alert is expected in no scenario with the fault, a cause is *named* by a trial in which the runbook's diagnosis\n" +
-			"was true beside others', and the cause at more seconds than any other that experiments inject.\n\n| runbook | cause | injected by | scenario |")
+			"was true beside others' or after the fault, and the cause at more seconds than any other that experiments inject.\n\n| runbook | cause | injected by | scenario |")
 		heads(&b, "alert proven")
 	}
 	for _, c := range m.Causes {

@@ -240,8 +240,12 @@ type SeenDiagnosis struct {
 	Asked   int     `json:"asked"`            // moments
 	True    []int64 `json:"true,omitempty"`   // those at which it was true, in Unix seconds
 	Reason  string  `json:"reason,omitempty"` // why it could not be asked
+	// AskedAfter and After are the same from the fault's removal to the end of the recovery window, of a
+	// runbook whose alert is not expected and that names an experiment of the trial.
+	AskedAfter int     `json:"asked_after,omitempty"`
+	After      []int64 `json:"after,omitempty"`
 	// Causes is what the runbook's causes came to: of an expected alert, and of one whose diagnosis
-	// was true of a fault that a cause names.
+	// was true, then or after, of a fault that a cause names.
 	Causes []SeenCause `json:"causes,omitempty"`
 }
 

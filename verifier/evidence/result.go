@@ -151,7 +151,11 @@ type Diagnosis struct {
 	Status  verdict.Status `json:"status"`
 	Reason  string         `json:"reason,omitempty"`
 	Noted   bool           `json:"noted,omitempty"`
-	Causes  []Cause        `json:"causes,omitempty"` // of a runbook that must be true; of one that may, as seen: all of them pass
+	// AskedAfter and After are the same after the fault was taken away, of a runbook whose alert is not expected and
+	// that names an experiment of the trial. Nobody judges them.
+	AskedAfter int     `json:"asked_after,omitempty"`
+	After      int     `json:"after,omitempty"`
+	Causes     []Cause `json:"causes,omitempty"` // of a runbook that must be true; of another, as seen then and after: all of them pass
 }
 
 // Cause is what the steps of a runbook's cause said of a trial's fault. Role is what

@@ -125,15 +125,23 @@ func asked(d *evidence.Diagnosis) string {
 
 // howLong says for how many of the moments, a second apart, a diagnosis was true.
 func howLong(d *evidence.Diagnosis) string {
-	switch {
-	case d.Asked == 0:
-		return "unknown"
-	case d.True == 0:
-		return fmt.Sprintf("false all %d s", d.Asked)
-	case d.True == d.Asked:
-		return fmt.Sprintf("true all %d s", d.Asked)
+	said := seconds(d.True, d.Asked)
+	if d.After > 0 {
+		said += "; after the fault " + seconds(d.After, d.AskedAfter)
 	}
-	return fmt.Sprintf("true for %d of %d s", d.True, d.Asked)
+	return said
+}
+
+func seconds(held, asked int) string {
+	switch {
+	case asked == 0:
+		return "unknown"
+	case held == 0:
+		return fmt.Sprintf("false all %d s", asked)
+	case held == asked:
+		return fmt.Sprintf("true all %d s", asked)
+	}
+	return fmt.Sprintf("true for %d of %d s", held, asked)
 }
 
 // confusionLine counts the matrix. What is unknown proves nothing, so it is said.
@@ -190,12 +198,17 @@ type causeRow struct {
 func diagnosisRows(dir string, s *evidence.Scenario) []diagnosisRow {
 	var rows []diagnosisRow
 	for _, d := range s.Diagnoses {
-		if d.True == 0 && d.Role != must && d.Status != verdict.Fail {
+		if isSilent(&d) {
 			continue
 		}
 		rows = append(rows, diagnosisRow{Diagnosis: d, Was: howLong(&d), Ask: asked(&d), Link: bookLink(dir, d.Runbook), Found: causeRows(&d)})
 	}
 	return rows
+}
+
+// isSilent says whether there is nothing to tell of a diagnosis: it was not true, and need not be.
+func isSilent(d *evidence.Diagnosis) bool {
+	return d.True == 0 && d.After == 0 && d.Role != must && d.Status != verdict.Fail
 }
 
 // causeRows are a runbook's causes that were true, that should have been, or that are
@@ -206,12 +219,12 @@ func causeRows(d *evidence.Diagnosis) []causeRow {
 		if d.Asked == 0 || c.True == 0 && c.Role != must && c.Status == verdict.Pass {
 			continue
 		}
-		was := howLong(&evidence.Diagnosis{Asked: c.Asked, True: c.True})
+		was := seconds(c.True, c.Asked)
 		ask := askedCause(c.Role)
-		if d.Noted || d.Role == may {
+		if d.Noted || d.Role != must {
 			ask = "noted, not judged"
 		}
-		rows = append(rows, causeRow{Cause: c, Was: was, Ask: ask, Judged: c.Role != may && d.Role != may})
+		rows = append(rows, causeRow{Cause: c, Was: was, Ask: ask, Judged: c.Role != may && d.Role == must})
 	}
 	return rows
 }
@@ -239,7 +252,7 @@ func doubtfulCauses(d *evidence.Diagnosis) []evidence.Cause {
 func silent(s *evidence.Scenario) []string {
 	quiet, moments := 0, 0
 	for _, d := range s.Diagnoses {
-		if d.Asked > 0 && d.True == 0 && d.Role != must && d.Status != verdict.Fail {
+		if d.Asked > 0 && isSilent(&d) {
 			quiet, moments = quiet+1, max(moments, d.Asked)
 		}
 	}

@@ -57,18 +57,37 @@ func (r *run) diagnosed() (from, to time.Time, err error) {
 
 // diagnosis asks one runbook's steps and, where somebody may read on, those of its causes:
 // where its alert is expected, or was not and the diagnosis is true of a fault that it names.
+// The latter is asked on when the fault is gone: what a runbook tells of may come with that.
 func (r *run) diagnosis(ctx context.Context, b evidence.RunbookPlan, from, to time.Time) (evidence.SeenDiagnosis, error) {
-	held, err := r.stepsHold(ctx, b.Steps, from, to)
+	expected, names := slices.Contains(r.Plan.AlertNames(), b.Name), b.Names(r.Plan.Experiments)
+	end := to
+	if names && !expected {
+		end = r.recoveryEnd(to)
+	}
+	held, err := r.stepsHold(ctx, b.Steps, from, end)
 	if err != nil {
 		return evidence.SeenDiagnosis{}, fmt.Errorf("diagnosis of %s: %w", b.Name, err)
 	}
-	seen := evidence.SeenDiagnosis{Runbook: b.Name, Asked: len(held), True: moments(from, held)}
-	if slices.Contains(r.Plan.AlertNames(), b.Name) || len(seen.True) > 0 && b.Names(r.Plan.Experiments) {
+	asked := int(to.Sub(from)/time.Second) + 1
+	seen := evidence.SeenDiagnosis{
+		Runbook: b.Name, Asked: asked, True: moments(from, held[:asked]),
+		AskedAfter: len(held) - asked, After: moments(to.Add(time.Second), held[asked:]),
+	}
+	if expected || names && slices.Contains(held, true) {
 		for _, c := range b.Causes {
-			seen.Causes = append(seen.Causes, r.cause(ctx, c, held, from, to))
+			seen.Causes = append(seen.Causes, r.cause(ctx, c, held, from, end))
 		}
 	}
 	return seen, nil
+}
+
+// recoveryEnd is the last whole second of the recovery window; no sooner than to, and that
+// in a trial that did not get so far.
+func (r *run) recoveryEnd(to time.Time) time.Time {
+	if w, ok := r.rec.Window("recovery"); ok && w.End.After(to) {
+		return w.End.Truncate(time.Second)
+	}
+	return to
 }
 
 // cause asks a cause's steps; it holds in those seconds only in which the diagnosis does.

@@ -56,7 +56,7 @@ func TestADiagnosisIsTrueWhileAllItsStepsHold(t *testing.T) {
 // TestOfWhichRunbooksCausesAreAsked: of expected alerts', and of one that is true and names the trial's experiment.
 func TestOfWhichRunbooksCausesAreAsked(t *testing.T) {
 	begin := time.Unix(100, 0)
-	metrics := remembered{"diagnosis": {102, 103, 104, 105}, "cause": {101, 102, 103}, "and": {103, 104}}
+	metrics := remembered{"diagnosis": {102, 103, 104, 105, 109}, "cause": {101, 102, 103, 107, 109}, "and": {103, 104}, "healed": {107, 108}}
 	step := func(holds string) evidence.StepPlan { return evidence.StepPlan{Holds: holds} }
 	book := evidence.RunbookPlan{Name: "Expected", Steps: []evidence.StepPlan{step("diagnosis")}, Causes: []evidence.CausePlan{
 		{Name: "one step", Steps: []evidence.StepPlan{step("cause")}},
@@ -64,15 +64,19 @@ func TestOfWhichRunbooksCausesAreAsked(t *testing.T) {
 		{Name: "renamed", Steps: []evidence.StepPlan{step("gone")}},
 		{Name: "absent", Steps: []evidence.StepPlan{{Holds: "cause", Empty: true}}},
 	}}
-	other, beside, silent := book, book, book
-	other.Name, beside.Name, silent.Name = "Other", "Beside", "Silent"
+	other, beside, silent, later := book, book, book, book
+	other.Name, beside.Name, silent.Name, later.Name = "Other", "Beside", "Silent", "Later"
 	beside.Causes = []evidence.CausePlan{{Name: "this", Injected: []string{"cut"}, Steps: book.Causes[0].Steps}, book.Causes[1]}
 	silent.Causes, silent.Steps = beside.Causes, []evidence.StepPlan{step("diagnosis"), {Holds: "diagnosis", Empty: true}}
+	later.Causes, later.Steps = beside.Causes, []evidence.StepPlan{step("healed")}
 	r := &run{Trial: &Trial{Metrics: metrics}, rec: &evidence.Record{
-		Windows: []evidence.Window{{Name: "fault", Start: begin, End: begin.Add(5 * time.Second)}},
-		Proofs:  []evidence.Proof{{InForceAt: &begin}},
+		Windows: []evidence.Window{
+			{Name: "fault", Start: begin, End: begin.Add(5 * time.Second)},
+			{Name: "recovery", Start: begin.Add(7 * time.Second), End: begin.Add(9500 * time.Millisecond)},
+		},
+		Proofs: []evidence.Proof{{InForceAt: &begin}},
 	}, faults: []*life{{}}}
-	r.Plan.Runbooks = []evidence.RunbookPlan{book, other, beside, silent}
+	r.Plan.Runbooks = []evidence.RunbookPlan{book, other, beside, silent, later}
 	r.Plan.Experiments = []string{"cut"}
 	r.Plan.Alerts = []evidence.AlertPlan{{Name: "Expected"}}
 	r.diagnose(t.Context())
@@ -88,11 +92,15 @@ func TestOfWhichRunbooksCausesAreAsked(t *testing.T) {
 	if why := seen.Causes[2].Reason; !strings.Contains(why, `cause "renamed": no such metric`) {
 		t.Errorf("one that could not be asked says %q", why)
 	}
-	if got := r.rec.Diagnoses[1]; got.Causes != nil || len(got.True) != 4 {
+	if got := r.rec.Diagnoses[1]; got.Causes != nil || len(got.True) != 4 || got.AskedAfter > 0 {
 		t.Errorf("the runbook of an alert that is not expected: %+v", got)
 	}
-	if got := r.rec.Diagnoses[2].Causes; len(got) != 2 || !slices.Equal(got[0].True, []int64{102, 103}) || !slices.Equal(got[1].True, []int64{103}) {
+	if got := r.rec.Diagnoses[2].Causes; len(got) != 2 || !slices.Equal(got[0].True, []int64{102, 103, 109}) || !slices.Equal(got[1].True, []int64{103}) {
 		t.Errorf("the runbook of an alert that is not expected, which names the experiment: %+v", got)
+	}
+	if got := r.rec.Diagnoses[4]; got.Asked != 5 || len(got.True) > 0 || got.AskedAfter != 4 || !slices.Equal(got.After, []int64{107, 108}) ||
+		len(got.Causes) != 2 || !slices.Equal(got.Causes[0].True, []int64{107}) {
+		t.Errorf("one that names it and comes true when the fault is gone: %+v", got)
 	}
 	if got := r.rec.Diagnoses[3]; got.Causes != nil || len(got.True) > 0 {
 		t.Errorf("one that names it and is not true: %+v", got)

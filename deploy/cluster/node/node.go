@@ -154,7 +154,8 @@ const PolicyQueue = 98
 // the node itself (the API server, kubelet), to the engine of network policies, which
 // answers for the rest of it. The engine would make such rules itself, with an
 // expression (nft_queue) that not every kernel has; the target NFQUEUE of xtables is the
-// older and more common way to the same queue. While nobody listens nothing passes: the
+// older and more common way to the same queue, and the engine is built to leave rules alone
+// (deploy/cluster/deps/build.sh). While nobody listens nothing passes: the
 // policies fail closed.
 //
 // What the node itself sends is not judged, as Kubernetes wants it: kubelet's probes and
