@@ -129,10 +129,10 @@ func TestACauseIsNamedBesideOthers(t *testing.T) {
 		change func(*evidence.Scenario)
 		named  bool
 	}{
-		"named":             {said("may", 3, 1), true},
-		"another as often":  {said("may", 3, 3), false},
-		"never true":        {said("may", 0, 0), false},
-		"not declared":      {said("not", 3, 1), false},
+		"named":            {said("may", 3, 1), true},
+		"another as often": {said("may", 3, 3), false},
+		"never true":       {said("may", 0, 0), false},
+		"not declared":     {said("not", 3, 1), false},
 		"when it was gone": {func(s *evidence.Scenario) {
 			said("not", 3, 1)(s)
 			s.Diagnoses[1].True, s.Diagnoses[1].After = 0, 5
