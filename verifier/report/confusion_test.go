@@ -252,6 +252,17 @@ func TestTerminalCountsTheMatrix(t *testing.T) {
 	}
 }
 
+// TestWhatCameTrueWhenTheFaultWasGone: it has a line, and its causes are noted.
+func TestWhatCameTrueWhenTheFaultWasGone(t *testing.T) {
+	run := manyRun()
+	d := &run.Scenarios[14].Diagnoses[slices.Index(manyBooks, "NATSPartition")]
+	d.AskedAfter, d.After = 20, 7
+	d.Causes = []evidence.Cause{{Name: "It has healed", Role: "must", Asked: 32, True: 7, Status: verdict.Pass}}
+	_, text, _ := strings.Cut(read(t, reported(t, run), report.HTMLFile), `id="s15"`)
+	mustContain(t, text, "<b>NATSPartition</b>", ">false all 12 s; after the fault true for 7 of 20 s</td>", ">must be false</td>",
+		"cause: It has healed", ">true for 7 of 32 s</td>", ">noted, not judged</td>")
+}
+
 // causes are what WorkerRestarting's said of a worker that is killed: the right one for
 // half of the time, a wrong one all the time, and two that nobody judges.
 func causes() []evidence.Cause {

@@ -85,6 +85,11 @@ type LoadStatus struct {
 	Sent, Accepted, Refused, Unknown uint64
 }
 
+// InFlight is how many requests wait for their answer.
+func (s LoadStatus) InFlight() uint64 {
+	return s.Sent - min(s.Sent, s.Accepted+s.Refused+s.Unknown)
+}
+
 // System is what the verifier may ask the system under trial, as any client could.
 type System interface {
 	// Held writes the system's own record of every task whose id begins with

@@ -28,6 +28,7 @@ type world struct {
 	unhealthy     bool                           // after the fault
 	lags          func(after time.Duration) bool // whether a part is unhealthy so long after the fault
 	relapse       func(after time.Duration) bool // the same, and users notice
+	hangs         func(after time.Duration) bool // users' requests get no answer
 	injectErr     error                          // the injector refuses
 	injectPanic   bool
 	recoverErr    error
@@ -140,6 +141,9 @@ func (w load) Status(context.Context) (trial.LoadStatus, error) {
 	s := trial.LoadStatus{AskedRate: 100, AchievedRate: 100, Sent: 1}
 	if w.slowLoad {
 		s.AchievedRate = 10
+	}
+	if w.after(w.hangs) {
+		s.Sent += 101
 	}
 	return s, nil
 }
@@ -297,6 +301,12 @@ func TestVerdicts(t *testing.T) {
 			status: verdict.Pass, check: func(t *testing.T, s *evidence.Scenario) {
 				if got := s.Seconds.RecoverToSLO; got < 6 || got > 8 {
 					t.Errorf("recovered after %v s, want 6: what was before did not last", got)
+				}
+			}},
+		"requests hang without an error": {world: world{hangs: func(d time.Duration) bool { return d > 3*time.Second && d < 8*time.Second }},
+			status: verdict.Pass, check: func(t *testing.T, s *evidence.Scenario) {
+				if got := s.Seconds.RecoverToSLO; got < 8 || got > 10 {
+					t.Errorf("recovered after %v s, want 8: until then users waited", got)
 				}
 			}},
 		"it is never well for long": {world: world{relapse: func(d time.Duration) bool { return d/time.Second%2 == 1 }},
