@@ -43,10 +43,7 @@ func (r *run) diagnosed() (from, to time.Time, err error) {
 		return from, to, fmt.Errorf("the %s window was not reached", name)
 	}
 	if begin.IsZero() {
-		begin = w.Start
-		if last, ok := r.rec.Window("recovery"); ok {
-			w.End = last.End
-		}
+		begin, w.End = w.Start, r.recoveryEnd(w.End)
 	}
 	from, to = begin.Truncate(time.Second).Add(time.Second), w.End.Truncate(time.Second)
 	if to.Before(from) {

@@ -146,10 +146,8 @@ const steadyFor = 5 * time.Second
 // whether no more of them wait than come in a second: who waits has no answer that
 // could be counted as a bad one.
 func (r *run) served(ctx context.Context) error {
-	r.mu.Lock()
-	load := r.load
-	r.mu.Unlock()
-	if waiting := load.InFlight(); float64(waiting) > load.AskedRate {
+	load := r.loadStatus()
+	if waiting := load.InFlight; float64(waiting) > load.AskedRate {
 		return fmt.Errorf("%d requests wait for their answer, more than come in a second", waiting)
 	}
 	o := evidence.ObjectivePlan{Name: slo.Availability, Window: "recovery", Ratio: AvailabilityOf(&r.Plan)}

@@ -83,11 +83,7 @@ type LoadSpec struct {
 type LoadStatus struct {
 	AskedRate, AchievedRate          float64
 	Sent, Accepted, Refused, Unknown uint64
-}
-
-// InFlight is how many requests wait for their answer.
-func (s LoadStatus) InFlight() uint64 {
-	return s.Sent - min(s.Sent, s.Accepted+s.Refused+s.Unknown)
+	InFlight                         uint64 // requests that wait for their answer
 }
 
 // System is what the verifier may ask the system under trial, as any client could.

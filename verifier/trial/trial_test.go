@@ -143,7 +143,7 @@ func (w load) Status(context.Context) (trial.LoadStatus, error) {
 		s.AchievedRate = 10
 	}
 	if w.after(w.hangs) {
-		s.Sent += 101
+		s.InFlight = 101
 	}
 	return s, nil
 }

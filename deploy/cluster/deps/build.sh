@@ -77,6 +77,7 @@ grep -q '^	return nil // left out' "$source/pkg/networkpolicy/controller.go" || 
 cp "$modules/network-policies/go.mod" "$deps/stamps/policies.mod"
 cp "$modules/network-policies/go.sum" "$deps/stamps/policies.sum"
 go mod edit -replace="$policies=$source" "$deps/stamps/policies.mod"
+# The tag means nothing to the code: it has a program built again that was built with the rules.
 (
 	GOFLAGS="$GOFLAGS -modfile=$deps/stamps/policies.mod"
 	build network-policies kube-network-policies $policies/cmd "" without_nftables

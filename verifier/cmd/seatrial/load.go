@@ -98,6 +98,7 @@ func (l *loader) Status(ctx context.Context) (trial.LoadStatus, error) {
 	return trial.LoadStatus{
 		AskedRate: s.AskedRate, AchievedRate: s.AchievedRate, Sent: s.Sent,
 		Accepted: s.Outcomes.Accepted, Refused: s.Outcomes.Refused, Unknown: s.Outcomes.Unknown,
+		InFlight: s.InFlight,
 	}, nil
 }
 
