@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,7 +13,7 @@ import (
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 
-	"seatrial/verifier/lack"
+	"seatrial/verifier/promtool"
 )
 
 // The embedded signatures are put before the real PromQL engine, with samples as
@@ -110,10 +109,10 @@ var courses = map[string]behaviour{
 	}, yes: []int{12, 20}, no: []int{11, 23}},
 	"api-nats-loss": {victims: []string{"api-0", "api-1"}, series: map[string]string{
 		`dependency_rtt_hist_seconds_count{job="api",dependency="nats",pod="api-0"}`:             "0+5x39",
-		`dependency_rtt_hist_seconds_bucket{job="api",dependency="nats",pod="api-0",le="0.01"}`:  "0+5x10 52+3x11 90+5x16",
-		`dependency_rtt_hist_seconds_bucket{job="api",dependency="nats",pod="api-0",le="0.025"}`: "0+5x39",
+		`dependency_rtt_hist_seconds_bucket{job="api",dependency="nats",pod="api-0",le="0.025"}`: "0+5x10 52+3x11 90+5x16",
+		`dependency_rtt_hist_seconds_bucket{job="api",dependency="nats",pod="api-0",le="0.1"}`:   "0+5x39",
 		`dependency_rtt_hist_seconds_count{job="api",dependency="nats",pod="api-1"}`:             "0+5x39",
-		`dependency_rtt_hist_seconds_bucket{job="api",dependency="nats",pod="api-1",le="0.01"}`:  "0+5x10 54+4x11 103+5x16",
+		`dependency_rtt_hist_seconds_bucket{job="api",dependency="nats",pod="api-1",le="0.025"}`: "0+5x10 54+4x11 103+5x16",
 	}, yes: []int{12, 15, 18}, no: []int{26, 30}},
 	"api-nats-delay": {victims: []string{"api-0", "api-1"}, series: map[string]string{
 		`dependency_rtt_seconds{job="api",dependency="nats",pod="api-0"}`:    "0.001x10 0.7x11 0.001x17",
@@ -164,7 +163,6 @@ var courses = map[string]behaviour{
 }
 
 func TestEmbeddedSignaturesAreTrueOnlyInForce(t *testing.T) {
-	promtool := tool(t, "promtool")
 	var tests strings.Builder
 	tested := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(courses)) {
@@ -177,7 +175,7 @@ func TestEmbeddedSignaturesAreTrueOnlyInForce(t *testing.T) {
 			t.Errorf("%s: no course of samples for its signature; add one", name)
 		}
 	}
-	runRules(t, promtool, tests.String())
+	promtool.Judge(t, tests.String())
 }
 
 // unit writes the promtool test of one signature. A second before the
@@ -205,7 +203,6 @@ func (b behaviour) unit(e *Experiment) string {
 }
 
 func TestEmbeddedVictimsAreFound(t *testing.T) {
-	promtool := tool(t, "promtool")
 	series := map[string]string{
 		`redis_instance_info{job="valkey",pod="valkey-0",role="slave"}`:        "1x20",
 		`redis_instance_info{job="valkey",pod="valkey-1",role="master"}`:       "1x20",
@@ -245,37 +242,7 @@ func TestEmbeddedVictimsAreFound(t *testing.T) {
 		fmt.Fprintf(&tests, "  - {expr: %s, eval_time: 10s, exp_samples: [%s]}\n",
 			strconv.Quote("count by (pod) ("+e.Victims+")"), strings.Join(samples, ", "))
 	}
-	runRules(t, promtool, tests.String())
-}
-
-// tool finds a program that `make deps` builds.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := filepath.Abs(filepath.Join("..", ".deps", "bin", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	path, err = exec.LookPath(name)
-	if err != nil {
-		lack.Of(t, "%s is missing: make deps builds it", name)
-	}
-	return path
-}
-
-// runRules has promtool judge unit tests of PromQL.
-func runRules(t *testing.T, promtool, tests string) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "tests.yaml")
-	text := "rule_files: []\nevaluation_interval: 1s\ntests:\n" + tests
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", file).CombinedOutput(); err != nil {
-		t.Errorf("%s test rules: %v\n%s", promtool, err, out)
-	}
+	promtool.Judge(t, tests.String())
 }
 
 func TestSignatureFillsInPlaceholders(t *testing.T) {

@@ -8,7 +8,7 @@ Feature: Two faults at once
     And a fault window of 10 seconds
     When the experiment "nats-leader-kill" is injected
     And the experiment "worker-kill" is injected
-    Then the fault is in force within 15 seconds
+    Then the fault is in force within 30 seconds
     And the alert "NATSServerDown" fires within 15 seconds
     And the alert "WorkerRestarting" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted

@@ -6,7 +6,7 @@ Feature: The network and the processors are slow
     Given a steady load of 300 tasks per second
     And a fault window of 25 seconds
     When the experiment "worker-valkey-delay" is injected
-    Then the fault is in force within 10 seconds
+    Then the fault is in force within 20 seconds
     And the alert "ValkeyLatencyHigh" fires within 15 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
@@ -25,7 +25,7 @@ Feature: The network and the processors are slow
     Given a steady load of 300 tasks per second
     And a fault window of 25 seconds
     When the experiment "api-nats-loss" is injected
-    Then the fault is in force within 10 seconds
+    Then the fault is in force within 20 seconds
     And the alert "NATSLatencyHigh" fires within 15 seconds
     And in the baseline window at least 99% of the requests are accepted
     And the mitigation of "NATSLatencyHigh" restores the service within 25 seconds
@@ -41,7 +41,7 @@ Feature: The network and the processors are slow
   Scenario: The bandwidth from the APIs to NATS is squeezed
     Given a steady load of 300 tasks per second
     When the experiment "api-nats-bandwidth" is injected
-    Then the fault is in force within 10 seconds
+    Then the fault is in force within 20 seconds
     And the alert "NATSLatencyHigh" fires within 15 seconds
     And in the baseline window at least 99% of the requests are accepted
     And the system recovers within 45 seconds
@@ -57,7 +57,7 @@ Feature: The network and the processors are slow
     Given a steady load of 300 tasks per second
     And a fault window of 60 seconds
     When the experiment "worker-cpu-stress" is injected
-    Then the fault is in force within 15 seconds
+    Then the fault is in force within 30 seconds
     And the alert "WorkerCPUStarved" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
@@ -74,7 +74,7 @@ Feature: The network and the processors are slow
   Scenario: An API's processors are stressed
     Given a steady load of 300 tasks per second
     When the experiment "api-cpu-stress" is injected
-    Then the fault is in force within 15 seconds
+    Then the fault is in force within 30 seconds
     And the alert "APICPUStarved" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
@@ -91,7 +91,7 @@ Feature: The network and the processors are slow
     Given a steady load of 300 tasks per second
     And a fault window of 50 seconds
     When the experiment "worker-memory-stress" is injected
-    Then the fault is in force within 15 seconds
+    Then the fault is in force within 30 seconds
     And the alert "WorkerMemoryHigh" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
@@ -108,11 +108,11 @@ Feature: The network and the processors are slow
   Scenario: The APIs reach NATS with a long delay
     Given a steady load of 300 tasks per second
     When the experiment "api-nats-delay" is injected
-    Then the fault is in force within 10 seconds
+    Then the fault is in force within 20 seconds
     And the alert "TaskLatencyHigh" fires within 20 seconds
     And the alert "NATSLatencyHigh" fires within 15 seconds
     And in the baseline window at least 99% of the requests are accepted
-    And in the fault window at least 99% of the requests are accepted
+    And in the fault window at least 95% of the requests are accepted
     And the system recovers within 60 seconds
     And in the recovery window at least 99% of the requests are accepted
     And every accepted task is done exactly once

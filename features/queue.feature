@@ -8,7 +8,7 @@ Feature: The queue fails
     And 2% of the tasks are sent twice
     And a fault window of 12 seconds
     When the experiment "nats-leader-kill" is injected
-    Then the fault is in force within 10 seconds
+    Then the fault is in force within 20 seconds
     And the alert "NATSServerDown" fires within 15 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 20% of the requests are accepted
@@ -25,7 +25,7 @@ Feature: The queue fails
     Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
     When the experiment "nats-server-down" is injected
-    Then the fault is in force within 15 seconds
+    Then the fault is in force within 30 seconds
     And the alert "NATSServerDown" fires within 15 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 95% of the requests are accepted
@@ -43,7 +43,7 @@ Feature: The queue fails
     And 2% of the tasks are sent twice
     And a fault window of 25 seconds
     When the experiment "nats-quorum-lost" is injected
-    Then the fault is in force within 15 seconds
+    Then the fault is in force within 30 seconds
     And the alert "NATSQuorumLost" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And the mitigation of "NATSQuorumLost" restores the service within 25 seconds
@@ -60,7 +60,7 @@ Feature: The queue fails
     Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
     When the experiment "nats-partition" is injected
-    Then the fault is in force within 15 seconds
+    Then the fault is in force within 30 seconds
     And the alert "NATSPartition" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And the system recovers within 60 seconds
@@ -75,12 +75,12 @@ Feature: The queue fails
   Scenario: The NATS server that is cut off is replaced
     Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
-    And a fault window of 25 seconds
+    And a fault window of 45 seconds
     When the experiment "nats-partition" is injected
-    Then the fault is in force within 15 seconds
+    Then the fault is in force within 30 seconds
     And the alert "NATSPartition" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
-    And the mitigation of "NATSPartition" restores the service within 25 seconds
+    And the mitigation of "NATSPartition" restores the service within 45 seconds
     And the system recovers within 60 seconds
     And in the recovery window at least 99% of the requests are accepted
     And every accepted task is done exactly once
@@ -94,7 +94,7 @@ Feature: The queue fails
     Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
     When the experiment "nats-link-cut" is injected
-    Then the fault is in force within 15 seconds
+    Then the fault is in force within 30 seconds
     And the alert "NATSPartition" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And the system recovers within 60 seconds
@@ -110,7 +110,7 @@ Feature: The queue fails
     Given a steady load of 300 tasks per second
     And 2% of the tasks are sent twice
     When the experiment "api-nats-partition" is injected
-    Then the fault is in force within 15 seconds
+    Then the fault is in force within 30 seconds
     And the alert "TaskAvailabilityBurn" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
     And the system recovers within 60 seconds

@@ -7,7 +7,7 @@ Feature: The services fail
     And 2% of the tasks are sent twice
     And a fault window of 8 seconds
     When the experiment "api-kill" is injected
-    Then the fault is in force within 10 seconds
+    Then the fault is in force within 20 seconds
     And the alert "APIDown" fires within 15 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 90% of the requests are accepted
@@ -24,7 +24,7 @@ Feature: The services fail
     Given a steady load of 300 tasks per second
     And a fault window of 8 seconds
     When the experiment "worker-kill" is injected
-    Then the fault is in force within 10 seconds
+    Then the fault is in force within 20 seconds
     And the alert "WorkerRestarting" fires within 15 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
@@ -42,7 +42,7 @@ Feature: The services fail
     Given a steady load of 300 tasks per second
     And a fault window of 25 seconds
     When the experiment "worker-container-kill" is injected
-    Then the fault is in force within 10 seconds
+    Then the fault is in force within 20 seconds
     And the alert "WorkerRestarting" fires within 15 seconds
     And in the baseline window at least 99% of the requests are accepted
     And in the fault window at least 99% of the requests are accepted
@@ -59,7 +59,7 @@ Feature: The services fail
     Given a steady load of 300 tasks per second
     And a fault window of 20 seconds
     When the experiment "worker-down" is injected
-    Then the fault is in force within 10 seconds
+    Then the fault is in force within 20 seconds
     And the alert "WorkerDown" fires within 15 seconds
     And the alert "BacklogGrowing" fires within 20 seconds
     And in the baseline window at least 99% of the requests are accepted
@@ -78,7 +78,7 @@ Feature: The services fail
     Given a steady load of 400 tasks per second
     And a fault window of 35 seconds
     When the experiment "worker-down" is injected
-    Then the fault is in force within 10 seconds
+    Then the fault is in force within 20 seconds
     And the alert "WorkerDown" fires within 15 seconds
     And the alert "TaskFreshnessLow" fires within 45 seconds
     And in the baseline window at least 99% of the requests are accepted
@@ -95,7 +95,7 @@ Feature: The services fail
   Scenario: Users are cut off from the APIs
     Given a steady load of 300 tasks per second
     When the experiment "loadgen-api-partition" is injected
-    Then the fault is in force within 15 seconds
+    Then the fault is in force within 30 seconds
     And the alert "TrafficAbsent" fires within 25 seconds
     And in the baseline window at least 99% of the requests are accepted
     And the system recovers within 60 seconds

@@ -3,6 +3,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"os"
@@ -98,6 +99,12 @@ func TestAskVersions(t *testing.T) {
 	bed.cfg.Binaries = map[string]string{"prometheus": dir + "/odd"}
 	if _, err := bed.askVersions(t.Context()); err == nil || !strings.Contains(err.Error(), dir+"/odd --version: exit status 4: cannot do that") {
 		t.Errorf("a program without a version: %v", err)
+	}
+	script(t, filepath.Join(dir, "odd"), "exec sleep 60")
+	soon, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := bed.askVersions(soon); err == nil || !strings.Contains(err.Error(), " --version does not end: context deadline exceeded") {
+		t.Errorf("a program that does not end: %v", err)
 	}
 }
 

@@ -322,8 +322,9 @@ var versionFlags = map[string]string{
 	"api": "--version", "worker": "--version", "loadgen": "--version",
 }
 
-// answerWithin is for programs that take --version for something else.
-const answerWithin = 10 * time.Second
+// answerWithin is for programs that take --version for something else. Before it can answer, one of a
+// hundred megabytes is read from the disk, which may be busy.
+const answerWithin = 2 * time.Minute
 
 func (t *Testbed) askVersions(ctx context.Context) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
@@ -333,6 +334,9 @@ func (t *Testbed) askVersions(ctx context.Context) (map[string]string, error) {
 		cmd := exec.CommandContext(ctx, t.binary(name), flag)
 		cmd.Env, cmd.WaitDelay = t.env("version", nodeAddr), time.Second
 		out, err := cmd.CombinedOutput()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%s %s does not end: %w", t.binary(name), flag, ctx.Err())
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w: %s", t.binary(name), flag, err, firstLine(out))
 		}

@@ -103,7 +103,9 @@ func (t *Testbed) valkeyPod(n int) pod.Spec {
 			{Name: "valkey", Restart: true, Command: []string{"/bin/sh", t.script("valkey/start-valkey.sh")}, Env: env},
 			{Name: "sentinel", Restart: true, Command: []string{"/bin/sh", t.script("valkey/start-sentinel.sh")}, Env: env},
 			{Name: "exporter", Restart: true, Env: t.env(name, a),
-				Command: []string{t.binary("valkey-exporter"), "-redis.addr", "redis://" + a.String() + ":6379", "-connection-timeout", "1s"}},
+				// Each command waits until what was written before it is in the log: INFO and the slow log are asked for, nothing else.
+				Command: []string{t.binary("valkey-exporter"), "-redis.addr", "redis://" + a.String() + ":6379", "-connection-timeout", "1s",
+					"-set-client-name=false", "-config-command", "-", "-exclude-latency-histogram-metrics"}},
 		},
 		Ready: t.valkeyReady(a),
 	}

@@ -31,6 +31,9 @@ var signs = []sign{
 	{"valkey: there is one primary", `count(redis_instance_info{job="valkey",role="master"}) == 1`},
 	{"valkey: the primary has all replicas",
 		`sum(redis_connected_slaves{job="valkey"} and on(pod) redis_instance_info{job="valkey",role="master"}) == count(redis_up{job="valkey"}) - 1`},
+	// The primary counts a replica from the moment at which it asks for all data. Until it has them it answers no one, and its
+	// pod's readiness tells of it ten seconds late.
+	{"valkey: every replica has all data", `count(redis_master_link_up{job="valkey"} == 1) == count(redis_up{job="valkey"}) - 1`},
 	{"all parts are scraped", `min(up{job=~"nats|valkey|api|worker|loadgen"}) == 1`},
 }
 

@@ -3,13 +3,10 @@ package runbook_test
 import (
 	"fmt"
 	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"seatrial/verifier/lack"
+	"seatrial/verifier/promtool"
 	"seatrial/verifier/runbook"
 )
 
@@ -52,15 +49,7 @@ func TestExpectation(t *testing.T) {
 
 // TestHoldsIsWhatFits lets Prometheus judge the same values by what Holds says.
 func TestHoldsIsWhatFits(t *testing.T) {
-	promtool, err := filepath.Abs("../../.deps/bin/promtool")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(promtool); err != nil {
-		lack.Of(t, "no promtool: run make deps (%v)", err)
-	}
 	var text strings.Builder
-	text.WriteString("tests:\n")
 	for _, values := range [][]float64{nil, {0}, {1}, {0, 1, 2}, {-3}, {math.NaN()}} {
 		text.WriteString("- interval: 1s\n  input_series:\n  - {series: other, values: '0'}\n")
 		for i, v := range values {
@@ -83,13 +72,7 @@ func TestHoldsIsWhatFits(t *testing.T) {
 			fmt.Fprintf(&text, "  - {expr: %q, eval_time: 0s, exp_samples: %s}\n", e.Holds("q # a comment"), value)
 		}
 	}
-	path := filepath.Join(t.TempDir(), "expectations.yaml")
-	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command(promtool, "test", "rules", path).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
+	promtool.Judge(t, text.String())
 }
 
 // fitting counts the values that fit one by one; all of them, when none is expected.

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"seatrial/verifier/evidence"
-	"seatrial/verifier/lack"
+	"seatrial/verifier/promtool"
 )
 
 // started is a Prometheus that answers the n-th question with the n-th answer.
@@ -61,15 +58,6 @@ func TestRestartsAreAddedUp(t *testing.T) {
 // is restarted three times, an API pod is replaced by one of another name, nats-1's server is
 // started anew and its exporter twice, valkey-0 is, and valkey-1's start is only imprecise.
 func TestRestartsByTheRealEngine(t *testing.T) {
-	promtool, err := filepath.Abs("../../.deps/bin/promtool")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(promtool); err != nil {
-		if promtool, err = exec.LookPath("promtool"); err != nil {
-			lack.Of(t, "promtool is missing: make deps builds it")
-		}
-	}
 	series := []string{
 		`process_start_time_seconds{job="worker",pod="worker-0"}`, "1x19 _x2 21x5 _x1 28x5 35x30",
 		`process_start_time_seconds{job="worker",pod="worker-1"}`, "2x62",
@@ -81,7 +69,7 @@ func TestRestartsByTheRealEngine(t *testing.T) {
 		`redis_start_time_seconds{job="valkey",pod="valkey-1"}`, "5x10 6x10 5x10 6x40",
 	}
 	var text strings.Builder
-	text.WriteString("rule_files: []\nevaluation_interval: 1s\ntests:\n- interval: 1s\n  input_series:\n")
+	text.WriteString("- interval: 1s\n  input_series:\n")
 	for i := 0; i < len(series); i += 2 {
 		fmt.Fprintf(&text, "  - {series: '%s', values: '%s'}\n", series[i], series[i+1])
 	}
@@ -94,11 +82,5 @@ func TestRestartsByTheRealEngine(t *testing.T) {
 			fmt.Fprintf(&text, "    - {labels: '%s', value: %s}\n", labels, value)
 		}
 	}
-	file := filepath.Join(t.TempDir(), "tests.yaml")
-	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", file).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
+	promtool.Judge(t, text.String())
 }

@@ -188,16 +188,34 @@ func (r *run) faultWindow(ctx context.Context) error {
 		}
 		r.rec.Mark(l.injected, "injected %s", l.exp.Name)
 	}
+	injected := time.Now()
 	if err := r.proveInForce(ctx); err != nil {
 		return err
 	}
+	return r.waitOr(ctx, "fault", r.faultEnd(injected, time.Now()), r.End)
+}
+
+// looked is how long a fault that is a moment is looked at after its proof. What it did may be
+// seen late: Prometheus needs up to five seconds to find a pod that replaces one.
+const looked = 5 * time.Second
+
+// faultEnd is when the fault window ends, for faults that were injected and then proven. They have
+// their time from the former, however long the injector took; those that last end by themselves then.
+func (r *run) faultEnd(injected, proven time.Time) time.Time {
 	window := time.Duration(r.Plan.Fault)
-	if r.Plan.Mitigation == nil { // else they are meant to outlast their window
-		for _, l := range r.faults {
-			window = max(window, l.exp.Span())
-		}
+	if r.Plan.Mitigation != nil { // they are meant to outlast their window
+		return injected.Add(window)
 	}
-	return r.waitOr(ctx, "fault", start.Add(window), r.End)
+	lasting := false
+	for _, l := range r.faults {
+		window = max(window, l.exp.Span())
+		lasting = lasting || l.exp.Duration > 0
+	}
+	end := injected.Add(window)
+	if enough := proven.Add(looked); !lasting && enough.After(end) {
+		return enough
+	}
+	return end
 }
 
 // until calls f about four times a second until it returns nil; after limit, or

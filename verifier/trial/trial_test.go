@@ -33,7 +33,8 @@ type world struct {
 	injectPanic   bool
 	recoverErr    error
 	residue       []string
-	neverInForce  bool // the signature stays false
+	slow, unseen  time.Duration // what the injector takes, and the signature after it
+	neverInForce  bool          // the signature stays false
 	alwaysInForce bool
 	badBaseline   bool
 	silent        bool // no alert rings
@@ -54,6 +55,7 @@ type world struct {
 	injected, recovered uint32 // 1 once it is so; the watch on alerts reads them beside the trial
 	prefix              string
 	started             time.Time
+	injectedAt          time.Time
 	recoveredAt         time.Time
 }
 
@@ -98,6 +100,8 @@ func (w *world) Account() string { return "1 packet dropped" }
 
 func (w *world) Inject(context.Context) error {
 	w.note("inject")
+	time.Sleep(w.slow)
+	w.injectedAt = time.Now()
 	atomic.StoreUint32(&w.injected, 1)
 	if w.onInject != nil {
 		w.onInject()
@@ -197,7 +201,7 @@ func (w *world) Held(_ context.Context, prefix string, out io.Writer) error {
 func (w *world) Vector(_ context.Context, query string, _ time.Time) ([]trial.Sample, error) {
 	yes := []trial.Sample{{Value: 1}}
 	if strings.HasPrefix(query, "in_force") {
-		if w.alwaysInForce || w.inForce() && !w.neverInForce {
+		if w.alwaysInForce || w.inForce() && !w.neverInForce && time.Since(w.injectedAt) >= w.unseen {
 			return yes, nil
 		}
 		return nil, nil
@@ -341,6 +345,38 @@ func TestVerdicts(t *testing.T) {
 				}
 				if c.check != nil {
 					c.check(t, s)
+				}
+			})
+		})
+	}
+}
+
+// TestHowLongAFaultIsHeld: neither an injector that takes its time nor a proof that comes late costs the fault its own.
+func TestHowLongAFaultIsHeld(t *testing.T) {
+	for name, c := range map[string]struct {
+		world world
+		held  time.Duration // the fault window, which begins when the injector is asked; the plan says 5 s
+	}{
+		"a fault that is a moment":             {world{}, 5 * time.Second},
+		"one that is proven late":              {world{unseen: 4 * time.Second}, 9 * time.Second},
+		"a slow injector":                      {world{slow: 7 * time.Second}, 12 * time.Second},
+		"a fault that lasts":                   {world{lasts: 8 * time.Second}, 8 * time.Second},
+		"it has all its time":                  {world{lasts: 8 * time.Second, slow: 7 * time.Second}, 15 * time.Second},
+		"it ends by itself, however late seen": {world{lasts: 6 * time.Second, unseen: 4 * time.Second}, 6 * time.Second},
+		"what is mitigated is so after its window": {world{lasts: time.Minute, slow: 7 * time.Second, crew: &crew{takes: time.Second}},
+			12 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c.world.pods = pod("1", "1")
+				_, dir := playInto(t, t.Context(), &c.world)
+				var rec evidence.Record
+				if err := dir.Load(evidence.RecordFile, &rec); err != nil {
+					t.Fatal(err)
+				}
+				w, ok := rec.Window("fault")
+				if held := w.End.Sub(w.Start); !ok || held < c.held || held > c.held+500*time.Millisecond {
+					t.Errorf("it was held for %v, want %v", held, c.held)
 				}
 			})
 		})

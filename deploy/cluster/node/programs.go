@@ -27,8 +27,7 @@ func programs() []program {
 		return program{name, append([]string{filepath.Join(binDir, name)}, args...)}
 	}
 	return []program{
-		// The data live as long as the node, so nothing is won by an fsync.
-		own("etcd", "--name=seatrial", "--data-dir=/var/lib/etcd", "--unsafe-no-fsync",
+		own("etcd", "--name=seatrial", "--data-dir=/var/lib/etcd",
 			"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
 			"--listen-peer-urls=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
 			"--initial-cluster=seatrial=http://127.0.0.1:2380", "--log-level=warn"),

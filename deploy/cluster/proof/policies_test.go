@@ -132,7 +132,7 @@ func (c *cluster) connectAll(ctx context.Context, all []pair) ([]try, error) {
 		bySender[p.from.name] = append(bySender[p.from.name], i)
 	}
 	var group errgroup.Group
-	group.SetLimit(4)
+	group.SetLimit(8)
 	for _, mine := range bySender {
 		group.Go(func() error {
 			from := all[mine[0]].from

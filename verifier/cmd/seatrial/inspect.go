@@ -259,7 +259,7 @@ func replacePods(ctx context.Context, out io.Writer, name string, pods []string)
 	if err != nil {
 		return err
 	}
-	client.Timeout = time.Minute
+	client.Timeout = 0 // the testbed gives up by itself, and says why
 	for _, p := range pods {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://testbed/replace?"+url.Values{"pod": {p}}.Encode(), nil)
 		if err != nil {

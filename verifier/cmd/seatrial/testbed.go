@@ -252,7 +252,10 @@ func openControl(ctx context.Context, bed *local.Testbed, cfg local.Config, addr
 			http.Error(w, err.Error(), http.StatusConflict)
 		}
 	})
-	mux.HandleFunc("POST /down", func(http.ResponseWriter, *http.Request) { stop() })
+	mux.HandleFunc("POST /down", func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).Flush() // the answer is on its way before there is nobody to give it
+		stop()
+	})
 	server := &http.Server{Handler: mux}
 	go func() { _ = server.Serve(listener) }()
 	return server, nil

@@ -55,18 +55,42 @@ func TestLife(t *testing.T) {
 	if got := do("down"); !strings.Contains(got, "none is running") {
 		t.Errorf("a second down says %q", got)
 	}
-	for who, words := range map[string]string{"the keeper": "\x00serve\x00", "the node's first process": "node-inside"} {
-		do("up")
-		victims := processes(t, words)
-		if len(victims) == 0 {
-			t.Fatalf("%s was not found", who)
-		}
-		if err := syscall.Kill(victims[0], syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("killed %s", who)
-		nothingLeft(t, before)
+	do("up")
+	kill(t, "the keeper", "\x00serve\x00")
+	nothingLeft(t, before)
+
+	// The other one while it comes up, with some of its containers running.
+	up := exec.CommandContext(t.Context(), program, "up")
+	up.Dir = repository
+	var said bytes.Buffer
+	up.Stdout, up.Stderr = &said, &said
+	if err := up.Start(); err != nil {
+		t.Fatal(err)
 	}
+	for deadline := time.Now().Add(time.Minute); len(processes(t, "containerd-shim")) < 3; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no containers run a minute after the start")
+		}
+	}
+	kill(t, "the node's first process", "node-inside")
+	if err := up.Wait(); err == nil {
+		t.Errorf("up succeeds though its node was killed:\n%s", said.String())
+	}
+	t.Logf("up, whose node was killed, says: %s", said.String())
+	nothingLeft(t, before)
+}
+
+// kill ends the oldest process whose command line has the words.
+func kill(t *testing.T, who, words string) {
+	t.Helper()
+	victims := processes(t, words)
+	if len(victims) == 0 {
+		t.Fatalf("%s was not found", who)
+	}
+	if err := syscall.Kill(victims[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("killed %s", who)
 }
 
 // target is within how many seconds a cluster is to be ready whose parts are built. No machine is as fast

@@ -86,6 +86,7 @@ func (p *places) resolve() (err error) {
 }
 
 func (p *places) root() string       { return filepath.Join(p.deps, "cluster", "root") }
+func (p *places) serverLog() string  { return filepath.Join(p.deps, "cluster", "server.log") }
 func (p *places) bin() string        { return filepath.Join(p.deps, "cluster", "bin") }
 func (p *places) images() string     { return filepath.Join(p.deps, "cluster", "images") }
 func (p *places) kubeconfig() string { return filepath.Join(p.deps, "cluster", "kubeconfig") }

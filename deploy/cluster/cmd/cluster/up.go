@@ -51,7 +51,13 @@ func newUpCommand() *cobra.Command {
 			} else if err := startServer(cmd.Context(), port, &p, show); err != nil {
 				return err
 			}
-			if err := platform(cmd.Context(), &p, show); err != nil {
+			ctx, stop := whileRunning(cmd.Context())
+			defer stop()
+			err := platform(ctx, &p, show)
+			if err != nil && !running() {
+				return errors.Join(errors.New("the cluster ended while it came up"), err, tail(p.serverLog()))
+			}
+			if err != nil {
 				return fmt.Errorf("%w (`make cluster-status` shows more; `make cluster-down` ends it)", err)
 			}
 			show.say("ready: export KUBECONFIG=%s", p.kubeconfig())
@@ -84,6 +90,22 @@ func running() bool {
 	return err == nil
 }
 
+// whileRunning is a context that ends soon after the cluster does: whoever waits for pods would else wait for minutes.
+func whileRunning(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	go func() {
+		defer cancel()
+		for running() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(500 * time.Millisecond):
+			}
+		}
+	}()
+	return ctx, cancel
+}
+
 const serveCommand, readyLine = "serve", "node is there"
 
 // startServer starts the process that keeps the node, in a session of its own.
@@ -96,7 +118,7 @@ func startServer(ctx context.Context, port int, p *places, show *steps) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// Whoever reads this command's output waits for its end; the server stays.
 	output, err1 := cmd.StdoutPipe()
-	complaints, err2 := os.Create(filepath.Join(p.deps, "cluster", "server.log"))
+	complaints, err2 := os.Create(p.serverLog())
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
