@@ -39,9 +39,10 @@ ask_valkey() {
 	cli "$2" "$VALKEY_PORT" INFO replication | tr -d '\r' | awk -F: -v pod="$1" '
 		$1 == "role" { role = $2 }
 		$1 == "slave_priority" { priority = $2 }
+		$1 == "slave_repl_offset" { offset = $2 }
 		END {
 			if (role == "master") print "valkey", pod, "master"
-			else if (role == "slave") print "valkey", pod, "slave", priority + 0
+			else if (role == "slave") printf "valkey %s slave %d %.0f\n", pod, priority, offset
 			else print "valkey", pod, "silent"
 		}'
 }

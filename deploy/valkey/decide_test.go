@@ -9,7 +9,7 @@ import (
 // decide runs the pure part of the scripts, as the shell runs it.
 func decide(t *testing.T, scripts, me, volume, waited, quiet, facts string) string {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", `. ./decide.sh; decide "$@"`, "sh", me, volume, waited, quiet)
+	cmd := exec.Command("sh", "-c", `. ./decide.sh; decide "$@"`, "sh", me, volume, waited, quiet, "60")
 	cmd.Dir = scripts
 	cmd.Stdin = strings.NewReader(facts)
 	out, err := cmd.CombinedOutput()
@@ -48,6 +48,15 @@ func TestDecide(t *testing.T) {
 		{"epochs are numbers", "v-0", "data", "0", "9", "sentinel v-0 names 9 v-0\nsentinel v-1 names 10 v-2\nvalkey v-2 master", "replica v-2"},
 
 		{"a restarted primary gives way to a replica that lives", "v-0", "data", "99", "0", allName0 + "valkey v-1 slave 100\nvalkey v-2 silent", "wait sentinels name me, but v-1 lives"},
+		{"and leaves it to the sentinels to promote one", "v-0", "data", "59", "0", allName0 + "valkey v-1 slave 100 7\nvalkey v-2 slave 100 9", "wait sentinels name me, but v-2 lives"},
+		{"for a minute", "v-0", "data", "60", "0", allName0 + "valkey v-1 slave 100 70000000009\nvalkey v-2 slave 100 70000000010", "promote v-2"},
+		{"offsets are numbers, and the first of two equals is taken", "v-0", "data", "60", "0", allName0 + "valkey v-2 slave 100 10\nvalkey v-1 slave 100 10", "promote v-1"},
+		{"with an empty volume, too", "v-0", "empty", "60", "0", allName0 + "valkey v-1 slave 100 10\nvalkey v-2 slave 100 9", "promote v-1"},
+		{"but not while one is silent that may know more", "v-0", "data", "600", "0", allName0 + "valkey v-1 slave 100 10\nvalkey v-2 silent", "wait sentinels name me, but v-1 lives"},
+		{"nor while one is not in sync", "v-0", "data", "600", "0", allName0 + "valkey v-1 slave 100 10\nvalkey v-2 slave 0 0", "wait sentinels name me, but v-1 lives"},
+		{"nor by one that is cut off from the sentinels", "v-0", "data", "600", "0", "sentinel v-0 names 3 v-0\nsentinel v-1 silent\nsentinel v-2 silent\nvalkey v-1 slave 100 10\nvalkey v-2 slave 100 9", "wait my own sentinel"},
+		{"nor by one that they do not name", "v-1", "data", "600", "0", allName0 + "valkey v-0 silent\nvalkey v-2 slave 100 9", "replica v-0"},
+		{"nor a second time", "v-0", "data", "61", "0", allName0 + "valkey v-1 slave 100 10\nvalkey v-2 master", "wait sentinels still name me, but v-2 is primary already"},
 		{"but not to one that never had the data", "v-0", "data", "3", "2", allName0 + "valkey v-1 slave 0\nvalkey v-2 silent", "primary"},
 		{"nor beside a new primary", "v-0", "data", "3", "0", allName0 + "valkey v-1 master", "wait sentinels still name me"},
 		{"everything was down: look twice", "v-0", "data", "0", "1", allName0 + "valkey v-1 silent\nvalkey v-2 silent", "wait sentinels name me; looking"},

@@ -10,6 +10,8 @@
 #   APPENDFSYNC     (everysec) always costs a disk flush per write and saves the last second when
 #                   all machines lose power at once
 #   MAXMEMORY       (0: no limit)
+#   PATIENCE        (60) seconds that the sentinels have to promote a replica before this one does, if it is the primary
+#                   that waits for it; longer than the 30 s for which a sentinel that stood still does nothing
 #   VALKEY_SERVER VALKEY_CLI    programs to run; found on the PATH if not set
 set -eu
 
@@ -44,7 +46,13 @@ volume() {
 	if [ -e "$DATA_DIR/appendonlydir" ] || [ -e "$DATA_DIR/dump.rdb" ]; then echo data; else echo empty; fi
 }
 
-# await_role looks until decide gives an answer other than "wait", and leaves it in $role.
+# promote POD makes a replica primary in the sentinels' place; they take note and do the rest.
+promote() {
+	said=$(cli "$(host "$1")" "$VALKEY_PORT" REPLICAOF NO ONE) || :
+	say "the sentinels have promoted nobody for ${PATIENCE:-60} s; $1, which knows most, was told to be primary: ${said:-no answer}"
+}
+
+# await_role looks until decide gives a role, promotes whom it has to, and leaves the role in $role.
 await_role() {
 	began=$(date +%s)
 	quiet=0
@@ -52,9 +60,10 @@ await_role() {
 	while :; do
 		facts=$(survey "$POD_NAME")
 		if echo "$facts" | grep -q '^valkey .* \(master\|slave\)'; then quiet=0; else quiet=$((quiet + 1)); fi
-		role=$(echo "$facts" | decide "$POD_NAME" "$(volume)" $(($(date +%s) - began)) "$quiet")
-		case $role in wait*) ;; *) return ;; esac
+		role=$(echo "$facts" | decide "$POD_NAME" "$(volume)" $(($(date +%s) - began)) "$quiet" "${PATIENCE:-60}")
+		case $role in wait* | promote*) ;; *) return ;; esac
 		[ "$role" = "$told" ] || say "$role"
+		case $role in promote*) promote "${role#promote }" ;; esac
 		told=$role
 		sleep 0.3
 	done

@@ -26,6 +26,7 @@ type system struct {
 	valkey, senti  string // ports
 	procs          map[string]*exec.Cmd
 	path, peerList string
+	env            []string // of every pod
 }
 
 func newSystem(t *testing.T) *system {
@@ -81,6 +82,7 @@ func (s *system) start(name string, pod int) {
 	cmd.Env = []string{s.path, s.peerList,
 		fmt.Sprintf("POD_NAME=valkey-%d", pod), fmt.Sprintf("DATA_DIR=%s/%d", s.dir, pod),
 		"BIND=" + host(pod), "VALKEY_PORT=" + s.valkey, "SENTINEL_PORT=" + s.senti}
+	cmd.Env = append(cmd.Env, s.env...)
 	key := fmt.Sprintf("%s-%d", name, pod)
 	log, err := os.OpenFile(s.log(key), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -280,6 +282,57 @@ func TestStart(t *testing.T) {
 	s.await("promotable again", func() bool {
 		return strings.Contains(s.cli(host(lost), s.valkey, "INFO", "replication"), "slave_priority:100")
 	})
+}
+
+// TestSentinelsRefuse takes the primary away while the sentinels do not look. When they look again, they
+// find every replica too long without it, and would refuse to promote one for ever.
+func TestSentinelsRefuse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute of real time")
+	}
+	s := newSystem(t)
+	s.env = []string{"DOWN_AFTER_MS=300", "PATIENCE=10"} // ten times the former is what they tolerate
+	for pod := range 3 {
+		s.start("sentinel", pod)
+		s.start("valkey", pod)
+	}
+	first := s.whole("new system")
+	s.await("sentinels watch", func() bool {
+		watching := 0
+		for pod := range 3 {
+			is := s.cli(host(pod), s.senti, "SENTINEL", "MASTER", "seatrial")
+			if strings.Contains(is, "num-slaves\n2\n") && strings.Contains(is, "down-after-milliseconds\n300\n") {
+				watching++
+			}
+		}
+		return watching == 3
+	})
+	s.set(first, "a", "1")
+	for pod := range 3 {
+		s.kill("sentinel", pod)
+	}
+	s.kill("valkey", first)
+	time.Sleep(6 * time.Second)
+	for pod := range 3 {
+		s.start("sentinel", pod)
+	}
+	s.start("valkey", first)
+	second := s.whole("sentinels refused")
+	if second == first {
+		t.Errorf("valkey-%d came back as primary beside replicas that lived", first)
+	}
+	s.want(second, "a", "1")
+	s.set(second, "b", "2")
+	refused, promoted := 0, 0
+	for pod := range 3 {
+		text, _ := os.ReadFile(s.log(fmt.Sprintf("sentinel-%d", pod)))
+		refused += strings.Count(string(text), "-failover-abort-no-good-slave")
+		text, _ = os.ReadFile(s.log(fmt.Sprintf("valkey-%d", pod)))
+		promoted += strings.Count(string(text), "was told to be primary: OK")
+	}
+	if refused == 0 || promoted != 1 {
+		t.Errorf("the sentinels refused %d times and %d replicas were promoted without them, want at least once and 1", refused, promoted)
+	}
 }
 
 // TestFounderWaits starts the first pod alone: it may not call itself primary, because
