@@ -36,7 +36,8 @@ ask_sentinel() {
 
 # ask_valkey POD HOST prints a "valkey" fact.
 ask_valkey() {
-	cli "$2" "$VALKEY_PORT" INFO replication | tr -d '\r' | awk -F: -v pod="$1" '
+	cli "$2" "$VALKEY_PORT" INFO replication | awk -F: -v pod="$1" '
+		{ sub(/\r$/, "") }
 		$1 == "role" { role = $2 }
 		$1 == "slave_priority" { priority = $2 }
 		$1 == "slave_repl_offset" { offset = $2 }
@@ -47,15 +48,14 @@ ask_valkey() {
 		}'
 }
 
-# survey ME prints all facts; everyone is asked at once.
+# survey ME prints all facts; everyone is asked at once. Six scripts do this again and again while the processors
+# have most to do, and nearly all that it costs is the start of programs: it starts none that it can do without.
 survey() {
-	peers | {
-		while read -r _pod _at; do
-			ask_sentinel "$_pod" "$_at" &
-			[ "$_pod" = "$1" ] || ask_valkey "$_pod" "$_at" &
-		done
-		wait
-	}
+	for _peer in $(echo "$PEERS" | tr -d ' ' | tr ',' ' '); do
+		ask_sentinel "${_peer%%=*}" "${_peer#*=}" &
+		[ "${_peer%%=*}" = "$1" ] || ask_valkey "${_peer%%=*}" "${_peer#*=}" &
+	done
+	wait
 }
 
 # need NAME... ends the script if a variable is not set, and names all that miss.

@@ -59,7 +59,7 @@ await_role() {
 	told=""
 	while :; do
 		facts=$(survey "$POD_NAME")
-		if echo "$facts" | grep -q '^valkey .* \(master\|slave\)'; then quiet=0; else quiet=$((quiet + 1)); fi
+		case $facts in *" master"* | *" slave "*) quiet=0 ;; *) quiet=$((quiet + 1)) ;; esac
 		role=$(echo "$facts" | decide "$POD_NAME" "$(volume)" $(($(date +%s) - began)) "$quiet" "${PATIENCE:-60}")
 		case $role in wait* | promote*) ;; *) return ;; esac
 		[ "$role" = "$told" ] || say "$role"
