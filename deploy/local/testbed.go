@@ -140,7 +140,7 @@ func Up(ctx context.Context, cfg Config, say func(string)) (t *Testbed, err erro
 	if err := t.startPods(); err != nil {
 		return t, err
 	}
-	if err := t.awaitReady(ctx, 60*time.Second); err != nil {
+	if err := t.awaitReady(ctx, readyWithin); err != nil {
 		return t, err
 	}
 	say("ready")
