@@ -55,9 +55,12 @@ smoke: root deps build ## run the @smoke scenario on the real testbed (a minute)
 false-pages: root deps build ## ten quiet minutes at the suite's rate: nobody may be called (11 minutes)
 	bin/seatrial run --features features/soak --report reports/soak
 
+# What the load of every scenario of chaos-suite and cluster-suite is multiplied by.
+LOAD_SCALE ?= 1
+
 .PHONY: chaos-suite
 chaos-suite: root deps build ## deploy the testbed, run every scenario, judge, write reports/latest
-	bin/seatrial run --report reports
+	bin/seatrial run --load-scale $(LOAD_SCALE) --report reports
 
 SEEDS ?= 1 2 3
 .PHONY: proof
@@ -95,7 +98,7 @@ PROOFS ?= .
 .PHONY: cluster-suite
 cluster-suite: cluster-install ## run every scenario on the cluster; those that its kernel cannot inject are inconclusive
 	PATH=$(DEPS)/cluster/bin:$$PATH bin/seatrial run --target kubernetes --kubeconfig $(KUBECONFIG_CLUSTER) --allow-unable --report reports/cluster \
-		$(if $(CLUSTER_TAGS),--tags '$(CLUSTER_TAGS)')
+		--load-scale $(LOAD_SCALE) $(if $(CLUSTER_TAGS),--tags '$(CLUSTER_TAGS)')
 
 .PHONY: parity
 parity: build ## compare the latest runs of chaos-suite and cluster-suite; write reports/parity.md, reports/coverage.md

@@ -70,6 +70,7 @@ type Load struct {
 	Peak        float64  `json:"peak,omitempty"`
 	RepeatRatio float64  `json:"repeat_ratio,omitempty"` // share of requests that repeat an earlier id on purpose
 	Timeout     Duration `json:"timeout"`                // the client's patience
+	Scale       float64  `json:"scale,omitempty"`        // what the scenario's own rates were multiplied by; 0: they are as it says
 }
 
 // ObjectivePlan asks for an Objective in one window. Ratio is in [0,1].

@@ -10,7 +10,8 @@ import (
 type Run struct {
 	Run       string            `json:"run"` // the run's name, also its folder's
 	Seed      int64             `json:"seed"`
-	Target    string            `json:"target"` // local or kubernetes
+	Target    string            `json:"target"`               // local or kubernetes
+	LoadScale float64           `json:"load_scale,omitempty"` // what the rates of all scenarios were multiplied by; 0: they are as they say
 	Status    verdict.Status    `json:"status"`
 	Started   time.Time         `json:"started"`
 	Seconds   float64           `json:"seconds"`

@@ -17,6 +17,14 @@ const (
 	notRecorded = "not recorded"
 )
 
+// scale is what the loads of a run were multiplied by.
+func scale(r *run) float64 {
+	if r.LoadScale == 0 {
+		return 1
+	}
+	return r.LoadScale
+}
+
 // page is the whole comparison.
 func page(l, k *run) string {
 	var b strings.Builder
@@ -29,6 +37,9 @@ percentage point apart.
 
 `)
 	fmt.Fprintf(&b, "| | local | Kubernetes |\n|---|---|---|\n| run | %s | %s |\n| seed | %d | %d |\n", cell(l.Run.Run), cell(k.Run.Run), l.Seed, k.Seed)
+	if l.LoadScale != k.LoadScale {
+		fmt.Fprintf(&b, "| load, times what the scenarios say | %.3g | %.3g |\n", scale(l), scale(k))
+	}
 	for _, name := range versions(l, k) {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(name), cell(or(l.Versions[name], "–")), cell(or(k.Versions[name], "–")))
 	}

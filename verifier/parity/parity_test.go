@@ -20,7 +20,9 @@ func twin(t *testing.T) string {
 	if err := os.CopyFS(dir, os.DirFS("testdata/local")); err != nil {
 		t.Fatal(err)
 	}
-	edit(t, dir+"/verdict.json", func(v map[string]any) { v["target"], v["run"] = "kubernetes", "20261124-000000-seed1" })
+	edit(t, dir+"/verdict.json", func(v map[string]any) {
+		v["target"], v["run"], v["load_scale"] = "kubernetes", "20261124-000000-seed1", 0.4
+	})
 	killed := dir + "/evidence/a-worker-is-killed-under-load"
 	edit(t, killed+"/record.json", func(v map[string]any) { v["restarts"] = map[string]any{"worker-5f7c9-x2x4b": 1} })
 	edit(t, killed+"/verdict.json", func(v map[string]any) { v["status"], v["reason"] = "fail", "alert WorkerDown did not fire | in 15s" })

@@ -114,6 +114,9 @@ func newSuite(run *evidence.Run, first *evidence.Scenario, name string) *junitSu
 	suite := &junitSuite{Name: name, Properties: &junitProperties{Property: []junitProperty{
 		{"seed", strconv.FormatInt(run.Seed, 10)}, {"target", run.Target},
 	}}}
+	if scale := scaled("%.3g", run); scale != "" {
+		suite.Properties.Property = append(suite.Properties.Property, junitProperty{"load-scale", scale})
+	}
 	for _, v := range versions(run) {
 		suite.Properties.Property = append(suite.Properties.Property, junitProperty{"version." + v.Name, v.Version})
 	}

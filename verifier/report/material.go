@@ -47,6 +47,9 @@ func (m material) Load() string {
 	if l.Peak > 0 {
 		words += fmt.Sprintf(" up to %s", rate(l.Peak))
 	}
+	if l.Scale > 0 {
+		words += fmt.Sprintf(" (%.3g times what the scenario says)", l.Scale)
+	}
 	if l.RepeatRatio > 0 {
 		words += ", " + share(l.RepeatRatio) + " repeats"
 	}

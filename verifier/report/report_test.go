@@ -394,4 +394,10 @@ FAIL: 21,000 tasks accepted, 2 lost, 0 done more than once, 0 refused but done
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
+	run.LoadScale = 0.4
+	out.Reset()
+	report.Terminal(&out, run)
+	if want := "\nseatrial r1 · target local · seed 7 · load ×0.4 · 1 min 15 s\n"; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
 }

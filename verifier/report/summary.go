@@ -18,7 +18,7 @@ func summary(w io.Writer, run *evidence.Run) error {
 	fmt.Fprintf(&b, "## %s seatrial: %s\n\n", marks[run.Status], run.Status)
 	fmt.Fprintf(&b, "%s. %s accepted, **%d lost**, **%d done more than once**, %d refused but done.\n\n",
 		t.sentence(), plural(t.Accepted, "task"), t.Lost, t.Duplicated, t.RefusedRun)
-	fmt.Fprintf(&b, "Run %s, target %s, seed %d, %s.\n\n", code(run.Run), code(run.Target), run.Seed, long(run.Seconds))
+	fmt.Fprintf(&b, "Run %s, target %s, seed %d, %s%s.\n\n", code(run.Run), code(run.Target), run.Seed, scaled("load ×%.3g, ", run), long(run.Seconds))
 	if len(run.NotRun) > 0 {
 		fmt.Fprintf(&b, "**Not run**: %s\n\n", plain(strings.Join(run.NotRun, "; ")))
 	}

@@ -17,7 +17,7 @@ import (
 // nobody left to tell.
 func Terminal(w io.Writer, run *evidence.Run) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nseatrial %s · target %s · seed %d · %s\n\n", oneLine(run.Run), oneLine(run.Target), run.Seed, long(run.Seconds))
+	fmt.Fprintf(&b, "\nseatrial %s · target %s · seed %d · %s%s\n\n", oneLine(run.Run), oneLine(run.Target), run.Seed, scaled("load ×%.3g · ", run), long(run.Seconds))
 	rows := [][]string{{"", "scenario", "in force", "achieved/asked", "accepted", "lost", "twice", "SLO back", "alert"}}
 	for i := range run.Scenarios {
 		rows = append(rows, terminalRow(&run.Scenarios[i]))

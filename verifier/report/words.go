@@ -14,6 +14,14 @@ import (
 // notSeen stands for a split time of an event that did not happen.
 const notSeen = "not seen"
 
+// scaled puts what a run multiplied the scenarios' load by into words; nothing, if their load was as they say.
+func scaled(words string, run *evidence.Run) string {
+	if run.LoadScale == 0 {
+		return ""
+	}
+	return fmt.Sprintf(words, run.LoadScale)
+}
+
 // num writes a count as readers group it: 12,345.
 func num(n int) string {
 	s := strconv.Itoa(n)

@@ -31,7 +31,10 @@ type Suite struct {
 	Tags     string
 	Seed     int64
 	Target   string
-	Runbooks []evidence.RunbookPlan // all; each trial is held against them
+	// LoadScale multiplies the rate of every load, for a machine that is too small for the features' or a system that takes
+	// more. 0 and 1 leave them as they are.
+	LoadScale float64
+	Runbooks  []evidence.RunbookPlan // all; each trial is held against them
 	// HasExperiment and HasRunbook return an error for a name that does not
 	// exist.
 	HasExperiment func(name string) error

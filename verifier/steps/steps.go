@@ -134,7 +134,11 @@ func spikeLoad(ctx context.Context, base, peak float64) error {
 }
 
 func setLoad(ctx context.Context, l evidence.Load) error {
-	p := &sessionOf(ctx).plan
+	s := sessionOf(ctx)
+	p := &s.plan
+	if scale := s.suite.LoadScale; scale != 0 && scale != 1 {
+		l.Rate, l.Peak, l.Scale = l.Rate*scale, l.Peak*scale, scale
+	}
 	l.Timeout, l.RepeatRatio = p.Load.Timeout, p.Load.RepeatRatio
 	p.Load = l
 	return nil

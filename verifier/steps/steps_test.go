@@ -78,6 +78,35 @@ func TestSentencesMakeAPlan(t *testing.T) {
 	t.Errorf("%+v", p)
 }
 
+// TestLoadScale: a scaled load keeps the rest of its sentence, and says that it is scaled.
+func TestLoadScale(t *testing.T) {
+	const steady = "a steady load of 250 tasks per second"
+	for _, c := range []struct {
+		words             string
+		scale, rate, peak float64
+	}{
+		{steady, 0, 250, 0},
+		{steady, 0.4, 100, 0},
+		{"a load of 100 tasks per second that spikes to 400", 2, 200, 800},
+		{"a load that ramps from 100 to 300 tasks per second", 0.5, 50, 150},
+	} {
+		s := suite(strings.Replace(good, steady, c.words, 1))
+		s.LoadScale = c.scale
+		plans, err := s.Plans(t.Context())
+		if err != nil || len(plans) != 1 {
+			t.Fatal(plans, err)
+		}
+		if l := plans[0].Load; l.Rate != c.rate || l.Peak != c.peak || l.Scale != c.scale || l.RepeatRatio != 0.02 || l.Timeout == 0 {
+			t.Errorf("%q at %g: %+v", c.words, c.scale, l)
+		}
+	}
+	s := suite(good)
+	s.LoadScale = 1
+	if plans, err := s.Plans(t.Context()); err != nil || plans[0].Load.Scale != 0 || plans[0].Load.Rate != 250 {
+		t.Errorf("at 1: %+v %v", plans, err)
+	}
+}
+
 func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 	for name, c := range map[string]struct{ old, new, want string }{
 		"undefined step":      {"And no residue is left", "And nobody is harmed", `x.feature:17: undefined step "nobody is harmed"`},

@@ -15,7 +15,7 @@ import (
 )
 
 func newCoverageCommand() *cobra.Command {
-	f := suiteFlags{target: onLocal, seed: 1}
+	f := suiteFlags{target: onLocal, seed: 1, loadScale: 1}
 	var out string
 	cmd := &cobra.Command{
 		Use: "coverage [RUN...]", Short: "list which faults, alerts and runbooks are proven by which scenario, when and where, and the gaps",

@@ -322,7 +322,7 @@ func (f *gamedayFlags) reveal(g *game, s *session, dir evidence.Dir, played *gam
 	})
 	fmt.Fprintf(out, "\n%s\n\n", strings.Join(told, "\n"))
 	run := &evidence.Run{
-		Run: filepath.Base(s.dir), Seed: f.seed, Target: f.target, Started: started, Versions: s.bed.Versions(),
+		Run: filepath.Base(s.dir), Seed: f.seed, Target: f.target, LoadScale: g.plan.Load.Scale, Started: started, Versions: s.bed.Versions(),
 		Seconds: time.Since(started).Seconds(), Scenarios: []evidence.Scenario{*scenario},
 	}
 	run.Confusion = confusion.Confusion(run.Scenarios)

@@ -43,8 +43,8 @@ func TestGameDay(t *testing.T) {
 	game := atTerminal(t, command("gameday", "--surprise", "--seed", gameSeed, "--name", name, "--deps", dependencies(t), "--report", reports,
 		"--features", "testdata/gameday/features", "--api-port", "0", "--prometheus-port", "0", "--alertmanager-port", "0"))
 
-	game.await(t, "one of 2 scenarios, drawn by the seed "+gameSeed, time.Minute)
-	game.await(t, "commands: ack, hint, mitigated, abort", time.Minute)
+	game.await(t, "one of 2 scenarios, drawn by the seed "+gameSeed, 3*time.Minute)
+	game.await(t, "commands: ack, hint, mitigated, abort", 3*time.Minute)
 	game.enter(t, "ack")
 	game.await(t, "ack: the fault is not in force yet", 30*time.Second)
 	game.await(t, "the crew is at work", 5*time.Minute)

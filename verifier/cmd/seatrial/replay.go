@@ -55,7 +55,8 @@ func replayTrial(out io.Writer, dir evidence.Dir) error {
 		return err
 	}
 	r := &evidence.Run{
-		Run: filepath.Base(string(dir)), Seed: plan.Seed, Target: plan.Target, Status: s.Status, Scenarios: []evidence.Scenario{*s},
+		Run: filepath.Base(string(dir)), Seed: plan.Seed, Target: plan.Target, LoadScale: plan.Load.Scale, Status: s.Status,
+		Scenarios: []evidence.Scenario{*s},
 	}
 	var rec evidence.Record
 	if dir.Load(evidence.RecordFile, &rec) == nil { // a killed trial has none
@@ -76,7 +77,7 @@ func replay(dir string, trials []evidence.Dir) (*evidence.Run, error) {
 		if err := trials[0].Load(evidence.PlanFile, &plan); err != nil {
 			return nil, err
 		}
-		r = &evidence.Run{Run: filepath.Base(dir), Seed: plan.Seed, Target: plan.Target, Versions: plan.Versions}
+		r = &evidence.Run{Run: filepath.Base(dir), Seed: plan.Seed, Target: plan.Target, LoadScale: plan.Load.Scale, Versions: plan.Versions}
 	}
 	r.Scenarios = nil
 	for _, d := range trials {

@@ -152,7 +152,7 @@ func TestNextStartSweeps(t *testing.T) {
 	needTestbed(t)
 	state := t.TempDir()
 	run := startRun(t, state)
-	run.await(t, "ready", time.Minute)
+	run.await(t, "ready", 3*time.Minute)
 	run.traces.note()
 	living := strings.Join(run.traces.living(), "\n")
 	for _, want := range []string{"process", "nats-server", "valkey-server", "namespace net:", "namespace mnt:", "namespace pid:"} {

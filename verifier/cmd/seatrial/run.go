@@ -225,7 +225,7 @@ func (f *runFlags) run(ctx context.Context, name string, out io.Writer) error {
 func (f *runFlags) holdAll(ctx context.Context, s *session, suite steps.Suite, plans []evidence.Plan, started time.Time, out io.Writer) error {
 	show := newProgress(out, len(plans))
 	s.progress, s.done = show.update, show.done
-	r := &evidence.Run{Run: filepath.Base(s.dir), Seed: f.seed, Target: f.target, Started: started, Versions: s.bed.Versions()}
+	r := &evidence.Run{Run: filepath.Base(s.dir), Seed: f.seed, Target: f.target, LoadScale: plans[0].Load.Scale, Started: started, Versions: s.bed.Versions()}
 	books, err := folder("--runbooks", f.runbooksDir, runbooks.Files)
 	if err := errors.Join(err, pointTo(s.dir)); err != nil {
 		return err

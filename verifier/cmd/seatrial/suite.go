@@ -35,6 +35,7 @@ const (
 type suiteFlags struct {
 	tags, target                             string
 	seed                                     int64
+	loadScale                                float64
 	noMitigation                             bool
 	featuresDir, experimentsDir, runbooksDir string
 }
@@ -44,6 +45,7 @@ func (f *suiteFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.tags, "tags", "", "take the scenarios that match this `EXPRESSION`: \"@smoke\", \"@nats && ~@network\" (and, not), \"@api,@worker\" (or)")
 	fl.Int64Var(&f.seed, "seed", 1, "`NUMBER` that victims, payloads and the network's randomness are drawn from")
 	fl.StringVar(&f.target, "target", onLocal, "`TESTBED` where the system runs: local or kubernetes")
+	fl.Float64Var(&f.loadScale, "load-scale", 1, "multiply the rate of every scenario's load by `FACTOR`: 0.3 for a machine that is too small for it, 10 for a system that takes more; the verdict says so")
 	f.registerFolders(cmd)
 }
 
@@ -59,6 +61,9 @@ func (f *suiteFlags) registerFolders(cmd *cobra.Command) {
 func (f *suiteFlags) load(ctx context.Context) (steps.Suite, *experiments.Set, []evidence.Plan, error) {
 	if f.target != onLocal && f.target != onKubernetes {
 		return steps.Suite{}, nil, nil, fmt.Errorf("unknown --target %q: want %s or %s", f.target, onLocal, onKubernetes)
+	}
+	if !(f.loadScale > 0 && f.loadScale <= 1000) {
+		return steps.Suite{}, nil, nil, fmt.Errorf("--load-scale %g: want a number above 0, at most 1000", f.loadScale)
 	}
 	texts, err1 := folder("--features", f.featuresDir, features.Files)
 	books, err2 := folder("--runbooks", f.runbooksDir, runbooks.Files)
@@ -78,7 +83,7 @@ func (f *suiteFlags) load(ctx context.Context) (steps.Suite, *experiments.Set, [
 		return steps.Suite{}, nil, nil, err
 	}
 	suite := steps.Suite{
-		Features: texts, Tags: f.tags, Seed: f.seed, Target: f.target, Runbooks: promises(read),
+		Features: texts, Tags: f.tags, Seed: f.seed, Target: f.target, LoadScale: f.loadScale, Runbooks: promises(read),
 		HasExperiment: func(name string) error { _, err := set.Get(name); return err },
 		HasRunbook: func(name string) error {
 			if read[name] == nil {
@@ -155,7 +160,7 @@ func oneFolder(cmd *cobra.Command, args []string) error {
 }
 
 func newListCommand() *cobra.Command {
-	var f suiteFlags
+	f := suiteFlags{loadScale: 1}
 	cmd := &cobra.Command{
 		Use: "list", Short: "list the scenarios with their experiments and runbooks, and check them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

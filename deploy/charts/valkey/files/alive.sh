@@ -5,7 +5,8 @@
 # only make it wait again. A server that loads its data, or has lost its primary, answers with
 # an error, and is alive.
 set -eu
-case $(cat /proc/1/comm) in *sh | start-*) exit 0 ;; esac
+read -r first </proc/1/comm
+case $first in *sh | start-*) exit 0 ;; esac
 case $(timeout 4 "${VALKEY_CLI:-valkey-cli}" -t 3 -p "$1" PING 2>&1) in
 PONG* | LOADING* | MASTERDOWN* | BUSY* | NOAUTH*) exit 0 ;;
 esac
