@@ -106,6 +106,7 @@ func TestWhatIsSaid(t *testing.T) {
 	text := write(t, "testdata/local", twin(t))
 	summary, sections, _ := strings.Cut(text, "\n## ")
 	for _, want := range []string{
+		"| load, times what the scenarios say | 1 | 0.4 |",
 		"| api-kill | An API is killed | pass | not run | cannot be compared |",
 		"| worker-kill | A worker is killed under load | pass | fail | verdict |",
 		"| nats-leader-kill | A worker dies while a NATS server is killed | pass | not judged | cannot be compared |",
