@@ -32,14 +32,16 @@ major() { "$1" --version 2>/dev/null | sed -n 's/.* v=\([0-9]*\)\..*/\1/p'; }
 
 # wrapper NAME REAL [LIBRARY_PATH] writes DEPS_DIR/bin/NAME. The real path keeps its
 # name, because one binary serves as server or sentinel by the name it is called.
-# The checkout may be moved: an own binary is found relative to the wrapper.
+# The checkout may be moved: an own binary is found relative to the wrapper, which starts no program for
+# that: valkey-cli is called often while a testbed starts, and has two seconds.
 wrapper() {
 	tmp=$deps/bin/.$1.$$
 	{
 		echo '#!/bin/sh'
 		# shellcheck disable=SC2016 # expanded when the wrapper runs
 		[ $# -lt 3 ] || {
-			echo 'here=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)'
+			echo 'me=$0; [ ! -L "$me" ] || me=$(readlink -f "$me")'
+			echo 'here=${me%/*}/..'
 			echo "LD_LIBRARY_PATH=\"$3\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}\""
 			echo 'export LD_LIBRARY_PATH'
 		}
@@ -52,6 +54,7 @@ wrapper() {
 ready() {
 	[ -s "$stamp" ] || return 1
 	for p in $programs; do [ -x "$deps/bin/$p" ] || return 1; done
+	! grep -q dirname "$deps/bin/valkey-cli" || return 1 # a wrapper of an earlier version
 	now=$(major "$deps/bin/valkey-server")
 	[ "${now:-0}" -ge $need_major ]
 }

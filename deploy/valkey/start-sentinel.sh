@@ -35,21 +35,23 @@ elif ! flock -n 9; then
 	flock 9
 fi
 conf=$DATA_DIR/sentinel.conf
+ANSWERS=$DATA_DIR/answers-sentinel
+rm -rf "$ANSWERS"
+mkdir "$ANSWERS"
 
 say() { echo "start-sentinel: $POD_NAME: $*"; }
 
 sentinel() { cli "$me" "$SENTINEL_PORT" SENTINEL "$@"; }
 
-# primary prints the pod to monitor: the one the newest sentinel names, else the only
+# primary FACTS prints the pod to monitor: the one the newest sentinel names, else the only
 # Valkey that is primary. Nothing, if neither is there.
 primary() {
-	facts=$({ survey "$POD_NAME"; ask_valkey "$POD_NAME" "$me"; })
-	named=$(echo "$facts" | awk '$1 == "sentinel" && $3 == "names"' | sort -k4,4nr | awk 'NR == 1 { print $5 }')
-	if [ -n "$named" ]; then
-		echo "$named"
-		return
-	fi
-	echo "$facts" | awk '$1 == "valkey" && $3 == "master" { n++; pod = $2 } END { if (n == 1) print pod }'
+	awk '
+		$1 == "sentinel" && $3 == "names" && (named == "" || $4 + 0 > epoch) { named = $5; epoch = $4 + 0 }
+		$1 == "valkey" && $3 == "master" { masters++; master = $2 }
+		END { if (named != "") print named; else if (masters == 1) print master }' <<-FACTS
+		$1
+	FACTS
 }
 
 # replicas_online HOST counts them. Sentinels learn of replicas from the primary, and
@@ -58,14 +60,18 @@ replicas_online() { cli "$1" "$VALKEY_PORT" INFO replication | grep -c 'state=on
 
 # introduce tells the sentinel with process id $1 who the primary is, unless it knows, and sets its limits.
 introduce() {
-	patience=25
-	while sleep 0.2 && kill -0 "$1" 2>/dev/null; do
-		case $(ask_sentinel "$POD_NAME" "$me") in
-		*silent) continue ;;
-		*none)
-			pod=$(primary)
+	patience=6
+	nap=""
+	facts=""
+	while rest "$facts" && kill -0 "$1" 2>/dev/null; do
+		facts=$(survey nobody)
+		case $facts in
+		*"sentinel $POD_NAME silent"*) continue ;;
+		*"sentinel $POD_NAME none"*)
+			pod=$(primary "$facts")
 			[ -n "$pod" ] || continue
 			at=$(host "$pod")
+			[ $patience -lt 6 ] || nap=""
 			patience=$((patience - 1))
 			[ "$(replicas_online "$at")" -ge 2 ] || [ $patience -le 0 ] || continue
 			[ "$(sentinel MONITOR "$MASTER_NAME" "$at" "$VALKEY_PORT" "${QUORUM:-2}")" = OK ] || continue
@@ -74,8 +80,9 @@ introduce() {
 		esac
 		sentinel SET "$MASTER_NAME" down-after-milliseconds "${DOWN_AFTER_MS:-3000}" \
 			failover-timeout "${FAILOVER_MS:-3000}" parallel-syncs 1 quorum "${QUORUM:-2}" >/dev/null || continue
-		return
+		break
 	done
+	rm -rf "$ANSWERS"
 }
 
 if [ ! -s "$conf" ]; then

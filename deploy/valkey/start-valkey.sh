@@ -38,6 +38,9 @@ elif ! flock -n 9; then
 	flock 9
 fi
 conf=$DATA_DIR/valkey.conf
+ANSWERS=$DATA_DIR/answers-valkey
+rm -rf "$ANSWERS"
+mkdir "$ANSWERS"
 
 say() { echo "start-valkey: $POD_NAME: $*"; }
 
@@ -60,13 +63,21 @@ await_role() {
 	while :; do
 		facts=$(survey "$POD_NAME")
 		case $facts in *" master"* | *" slave "*) quiet=0 ;; *) quiet=$((quiet + 1)) ;; esac
-		role=$(echo "$facts" | decide "$POD_NAME" "$(volume)" $(($(date +%s) - began)) "$quiet" "${PATIENCE:-60}")
-		case $role in wait* | promote*) ;; *) return ;; esac
-		[ "$role" = "$told" ] || say "$role"
+		role=$(
+			decide "$POD_NAME" "$(volume)" $(($(date +%s) - began)) "$quiet" "${PATIENCE:-60}" <<-FACTS
+				$facts
+			FACTS
+		)
+		case $role in wait* | promote*) ;; *) break ;; esac
+		if [ "$role" != "$told" ]; then
+			say "$role"
+			nap=""
+		fi
 		case $role in promote*) promote "${role#promote }" ;; esac
 		told=$role
-		sleep 0.3
+		rest "$facts"
 	done
+	rmdir "$ANSWERS"
 }
 
 # configure PRIMARY_HOST|"" PRIORITY writes the configuration.
@@ -110,7 +121,8 @@ configure() {
 # qualify makes a replica that began empty promotable once it has all data. Before that, sentinels
 # must not choose it: it would be an empty primary.
 qualify() {
-	while sleep 0.2 && kill -0 "$1" 2>/dev/null; do
+	nap=""
+	while rest "" && kill -0 "$1" 2>/dev/null; do
 		cli "$me" "$VALKEY_PORT" INFO replication | grep -q '^master_link_status:up' || continue
 		cli "$me" "$VALKEY_PORT" CONFIG SET replica-priority 100 >/dev/null || continue
 		say "in sync for the first time: may be promoted from now on"

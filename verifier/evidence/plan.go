@@ -199,6 +199,7 @@ type Record struct {
 	Residue  string         `json:"residue"` // "none", or what was left
 	Stolen   Stolen         `json:"stolen,omitzero"`
 	Stalled  Stalled        `json:"stalled,omitzero"`
+	Busy     float64        `json:"busy,omitempty"` // share of this machine's processor time that was used in the baseline window
 	InjectAt time.Time      `json:"inject_at,omitzero"`
 	// RemovedAt is when the fault's removal began, HealthyAt when the system
 	// was whole again, SLOAt when users were served as promised again.

@@ -62,6 +62,7 @@ func Judge(dir evidence.Dir) (*evidence.Scenario, error) {
 	s.Late = l.late.Seconds()
 	s.Stolen, s.Stalled = rec.Stolen.Share, rec.Stalled.Seconds
 	disturb(&s.Scenario, worst{late: l.lateAt, stolen: rec.Stolen.At, stalled: rec.Stalled.At})
+	hint(&s.Scenario, rec.Busy)
 	return &s.Scenario, dir.Save(evidence.VerdictFile, &s.Scenario)
 }
 

@@ -144,9 +144,11 @@ func short(slug string) string {
 // baseline is the window in which the system must show that it is well.
 func (r *run) baseline(ctx context.Context) error {
 	start := time.Now()
+	counted := r.watchBusy()
 	if err := r.wait(ctx, "baseline", start.Add(time.Duration(r.Plan.Baseline))); err != nil {
 		return err
 	}
+	counted()
 	r.rec.Windows = append(r.rec.Windows, evidence.Window{Name: "baseline", Start: start, End: time.Now()})
 	if err := r.wait(ctx, "baseline", time.Now().Add(scrapes)); err != nil {
 		return err

@@ -7,9 +7,12 @@ import (
 	"seatrial/verifier/evidence"
 )
 
-// Processors tells how many seconds this machine's processors have had since it started, in
-// all, and how many of these its own host gave to others while it wanted them.
-type Processors func() (stolen, all float64, err error)
+// Processors tells how many seconds this machine's processors have had since it started.
+type Processors func() (ProcessorTime, error)
+
+// ProcessorTime is seconds of all of a machine's processors together: Idle with nothing to do, Stolen by its own host
+// while it wanted them, and All.
+type ProcessorTime struct{ Idle, Stolen, All float64 }
 
 // stolenOver is the time over which theft is averaged: less is noise, more hides what
 // makes an election or a failover fail.
@@ -22,8 +25,8 @@ type theft struct {
 }
 
 type counted struct {
-	at          time.Time
-	stolen, all float64
+	at time.Time
+	ProcessorTime
 }
 
 // see takes what the processors' counters say at a moment; moments come in order.
@@ -33,10 +36,10 @@ func (t *theft) see(now counted) {
 		t.seen = t.seen[1:]
 	}
 	then := t.seen[0]
-	if now.at.Sub(then.at) < stolenOver || now.all <= then.all {
+	if now.at.Sub(then.at) < stolenOver || now.All <= then.All {
 		return
 	}
-	if share := (now.stolen - then.stolen) / (now.all - then.all); share > t.worst.Share {
+	if share := (now.Stolen - then.Stolen) / (now.All - then.All); share > t.worst.Share {
 		t.worst = evidence.Stolen{Share: share, At: now.at}
 	}
 }
@@ -49,8 +52,8 @@ func (r *run) watchTheft(ctx context.Context) (stop func()) {
 	}
 	var t theft
 	end := again(ctx, time.Second, func(context.Context) {
-		if stolen, all, err := r.Processors(); err == nil {
-			t.see(counted{time.Now(), stolen, all})
+		if spent, err := r.Processors(); err == nil {
+			t.see(counted{time.Now(), spent})
 		}
 	})
 	return func() { end(); r.rec.Stolen = t.worst }

@@ -27,7 +27,7 @@ func TestTheWorstTenSeconds(t *testing.T) {
 				if s > 0 {
 					stolen += c.stolen(s)
 				}
-				w.see(counted{start.Add(time.Duration(s) * time.Second), stolen, 500 + 2*float64(s)})
+				w.see(counted{start.Add(time.Duration(s) * time.Second), ProcessorTime{Stolen: stolen, All: 500 + 2*float64(s)}})
 			}
 			if math.Abs(w.worst.Share-c.share) > 1e-9 || c.share > 0 && w.worst.At.Before(start.Add(time.Duration(c.at)*time.Second)) {
 				t.Errorf("%+v, want %v from second %d", w.worst, c.share, c.at)

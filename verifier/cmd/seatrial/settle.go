@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs"
+
+	"seatrial/verifier/trial"
 )
 
 // A machine keeps up in a second in which no nap of napTime takes longer than soon, and its host gives
@@ -31,28 +33,31 @@ func settle(ctx context.Context, second func() bool) {
 // keepsUp watches this machine for a second.
 func keepsUp() bool {
 	worst := time.Duration(0)
-	stolen, all, err := processors()
+	before, err := processors()
 	for began := time.Now(); time.Since(began) < time.Second; {
 		nap := time.Now()
 		time.Sleep(napTime)
 		worst = max(worst, time.Since(nap))
 	}
-	after, allAfter, err2 := processors()
-	starved := err == nil && err2 == nil && allAfter > all && (after-stolen)/(allAfter-all) > aLittle
+	after, err2 := processors()
+	starved := err == nil && err2 == nil && after.All > before.All && (after.Stolen-before.Stolen)/(after.All-before.All) > aLittle
 	return worst <= soon && !starved
 }
 
-// processors is what the kernel has counted since it started, in seconds of all processors: how
-// many this machine's host gave to others, and how many there were. Source: proc_stat(5).
-func processors() (stolen, all float64, err error) {
+// processors is what the kernel has counted since it started. Who waits for the disk has nothing to do.
+// Source: proc_stat(5).
+func processors() (trial.ProcessorTime, error) {
 	fs, err := procfs.NewDefaultFS()
 	if err != nil {
-		return 0, 0, fmt.Errorf("open /proc: %w", err)
+		return trial.ProcessorTime{}, fmt.Errorf("open /proc: %w", err)
 	}
 	stat, err := fs.Stat()
 	if err != nil {
-		return 0, 0, fmt.Errorf("read /proc/stat: %w", err)
+		return trial.ProcessorTime{}, fmt.Errorf("read /proc/stat: %w", err)
 	}
 	c := stat.CPUTotal
-	return c.Steal, c.User + c.Nice + c.System + c.Idle + c.Iowait + c.IRQ + c.SoftIRQ + c.Steal, nil
+	return trial.ProcessorTime{
+		Idle: c.Idle + c.Iowait, Stolen: c.Steal,
+		All: c.User + c.Nice + c.System + c.Idle + c.Iowait + c.IRQ + c.SoftIRQ + c.Steal,
+	}, nil
 }
