@@ -9,7 +9,7 @@ import (
 
 // tooBusy is the share of its processors that a machine may need before there is a fault. A fault adds to it: connections
 // are made anew, a backlog is worked off, a server reads its data.
-const tooBusy = 0.85
+const tooBusy = 0.92
 
 // watchBusy counts how busy this machine's processors are until it is stopped, and then notes it; nothing where nobody
 // can tell.

@@ -45,8 +45,8 @@ func TestWhoIsToldOfBusyProcessors(t *testing.T) {
 		told bool
 	}{
 		"a failure":                    {evidence.Scenario{Status: verdict.Fail}, 0.93, true},
-		"an open trial":                {evidence.Scenario{Status: verdict.Inconclusive}, 0.85, true},
-		"a failure with room":          {evidence.Scenario{Status: verdict.Fail}, 0.84, false},
+		"an open trial":                {evidence.Scenario{Status: verdict.Inconclusive}, 0.92, true},
+		"a failure with room":          {evidence.Scenario{Status: verdict.Fail}, 0.91, false},
 		"a pass":                       {evidence.Scenario{Status: verdict.Pass}, 0.99, false},
 		"a fault that is not for here": {evidence.Scenario{Status: verdict.Inconclusive, Unable: true}, 0.99, false},
 	} {

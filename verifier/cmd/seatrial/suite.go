@@ -78,6 +78,7 @@ func (f *suiteFlags) load(ctx context.Context) (steps.Suite, *experiments.Set, [
 			return steps.Suite{}, nil, nil, err
 		}
 	}
+	set = set.ForLoad(f.loadScale)
 	read, err := runbook.Read(books)
 	if err != nil {
 		return steps.Suite{}, nil, nil, err
