@@ -20,8 +20,9 @@ func (r *run) watchBusy() (stop func()) {
 	began, err := r.Processors()
 	return func() {
 		now, err2 := r.Processors()
-		if err == nil && err2 == nil && now.All > began.All {
-			r.rec.Busy = 1 - (now.Idle-began.Idle)/(now.All-began.All)
+		if err == nil && err2 == nil {
+			idle, _ := now.Since(began)
+			r.rec.Busy = 1 - idle
 		}
 	}
 }

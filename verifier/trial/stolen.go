@@ -14,6 +14,15 @@ type Processors func() (ProcessorTime, error)
 // while it wanted them, and All.
 type ProcessorTime struct{ Idle, Stolen, All float64 }
 
+// Since returns which shares of the time after then, 0 to 1, were idle and stolen. No time at all is idle.
+func (p ProcessorTime) Since(then ProcessorTime) (idle, stolen float64) {
+	all := p.All - then.All
+	if all <= 0 {
+		return 1, 0
+	}
+	return (p.Idle - then.Idle) / all, (p.Stolen - then.Stolen) / all
+}
+
 // stolenOver is the time over which theft is averaged: less is noise, more hides what
 // makes an election or a failover fail.
 const stolenOver = 10 * time.Second
@@ -36,10 +45,10 @@ func (t *theft) see(now counted) {
 		t.seen = t.seen[1:]
 	}
 	then := t.seen[0]
-	if now.at.Sub(then.at) < stolenOver || now.All <= then.All {
+	if now.at.Sub(then.at) < stolenOver {
 		return
 	}
-	if share := (now.Stolen - then.Stolen) / (now.All - then.All); share > t.worst.Share {
+	if _, share := now.Since(then.ProcessorTime); share > t.worst.Share {
 		t.worst = evidence.Stolen{Share: share, At: now.at}
 	}
 }

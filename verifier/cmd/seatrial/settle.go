@@ -40,7 +40,8 @@ func keepsUp() bool {
 		worst = max(worst, time.Since(nap))
 	}
 	after, err2 := processors()
-	starved := err == nil && err2 == nil && after.All > before.All && (after.Stolen-before.Stolen)/(after.All-before.All) > aLittle
+	_, stolen := after.Since(before)
+	starved := err == nil && err2 == nil && stolen > aLittle
 	return worst <= soon && !starved
 }
 

@@ -161,7 +161,7 @@ func oneFolder(cmd *cobra.Command, args []string) error {
 }
 
 func newListCommand() *cobra.Command {
-	f := suiteFlags{loadScale: 1}
+	var f suiteFlags
 	cmd := &cobra.Command{
 		Use: "list", Short: "list the scenarios with their experiments and runbooks, and check them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
