@@ -21,7 +21,7 @@ DEPS := $(CURDIR)/.deps
 KUBECONFIG_CLUSTER := $(DEPS)/cluster/kubeconfig
 GO_TEST := go test -count=1 -timeout=15m
 FUZZTIME ?= 10s
-SCRIPTS = $(shell git -c safe.directory='*' ls-files '*.sh' .ci/links .ci/fuzz)
+SCRIPTS = $(shell git -c safe.directory='*' ls-files '*.sh' .ci/links .ci/fuzz .ci/proofs)
 
 .PHONY: help
 help: ## print this
@@ -109,7 +109,8 @@ parity: build ## compare the latest runs of chaos-suite and cluster-suite; write
 cluster-proofs: cluster-install ## prove policies, admission, budgets, autoscaling, rollouts with their runbooks, and the janitor on the cluster
 	@mkdir -p reports/cluster
 	@cd deploy/cluster && PATH="$(DEPS)/cluster/bin:$$PATH" SEATRIAL_MUST=1 SEATRIAL_KUBECONFIG=$(KUBECONFIG_CLUSTER) $(GO_TEST) -timeout=45m -run '$(PROOFS)' -json ./proof 2>&1 | \
-		tee ../../reports/cluster/proofs.json | awk -f ../../.ci/gotest.awk
+		tee ../../reports/cluster/proofs.json | awk -f ../../.ci/gotest.awk; status=$$?; \
+		../../.ci/proofs ../../reports/cluster >../../reports/cluster/proofs.md; exit $$status
 
 .PHONY: cluster-unit
 cluster-unit: cluster-deps ## run the Go tests that need a real API server
@@ -211,12 +212,14 @@ check-house:
 .PHONY: check-charts
 check-charts:
 	@echo 'check: charts, rendered and judged without a cluster'
-	@cd deploy/charts/check && $(GO_TEST) ./...
+	@cd deploy/charts/check && $(GO_TEST) -json ./... 2>&1 | awk -f ../../../.ci/gotest.awk
 
 .PHONY: check-cluster
 check-cluster:
 	@echo 'check: what makes the cluster'
-	@cd deploy/cluster && go vet ./... && $(GO_TEST) ./cmd/... ./image ./node ./stand-ins/... && $(GO_TEST) -run "^(TestMatrix|TestWrongFlows)$$" ./proof
+	@cd deploy/charts/check && go vet ./...
+	@cd deploy/cluster && go vet ./... && { $(GO_TEST) -json ./cmd/... ./image ./node ./stand-ins/... && $(GO_TEST) -json -run "^(TestMatrix|TestWrongFlows)$$" ./proof; } 2>&1 | \
+		awk -f ../../.ci/gotest.awk
 
 .PHONY: clean
 clean: ## remove bin, .deps and reports

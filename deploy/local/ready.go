@@ -40,6 +40,7 @@ func (t *Testbed) watchReadiness(ctx context.Context) {
 			cancel()
 		}
 		t.api.SetEndpoints(ready)
+		t.behind.Store(int32(len(ready)))
 		select {
 		case <-ctx.Done():
 			return
@@ -67,7 +68,7 @@ func (t *Testbed) awaitReady(parent context.Context, limit time.Duration) error 
 	}
 }
 
-// Healthy returns nil when every container runs and every pod is ready.
+// Healthy returns nil when every container runs, every pod is ready, and the Service leads to every API.
 func (t *Testbed) Healthy(ctx context.Context) error {
 	var all errgroup.Group
 	for _, p := range t.pods {
@@ -85,7 +86,14 @@ func (t *Testbed) Healthy(ctx context.Context) error {
 			return nil
 		})
 	}
-	return all.Wait()
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	// Its endpoints follow the probes: for a moment all APIs may be ready and connections refused.
+	if n := t.behind.Load(); int(n) != pair {
+		return fmt.Errorf("of %d APIs %d are behind the Service's address", pair, n)
+	}
+	return nil
 }
 
 func (t *Testbed) httpReady(a netip.Addr, port uint16, path string) func(context.Context) error {

@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -103,6 +104,7 @@ type Testbed struct {
 	versions map[string]string
 	logged   map[string]int64 // by log file, how much of it Logs has copied
 
+	behind        atomic.Int32 // APIs behind the Service's address
 	stopReadiness context.CancelFunc
 	watching      sync.WaitGroup
 }

@@ -24,6 +24,7 @@ var (
 const (
 	apiPort = 8080
 	replica = 3 // NATS servers, Valkey servers
+	pair    = 2 // APIs, workers
 )
 
 // addr returns the address of the n-th pod of a group.
@@ -48,7 +49,7 @@ func (t *Testbed) plan() []pod.Spec {
 	for n := range replica {
 		pods = append(pods, t.natsPod(n), t.valkeyPod(n))
 	}
-	for n := range 2 {
+	for n := range pair {
 		pods = append(pods, t.apiPod(n), t.workerPod(n))
 	}
 	return append(pods, t.prometheusPod(), t.alertmanagerPod(), t.loadgenPod())
@@ -193,8 +194,8 @@ func (t *Testbed) prometheusConfig() string {
 			fmt.Fprintf(&b, "  - {targets: [\"%s:%d\"], labels: {pod: %s-%d, namespace: %s}}\n", at(n), port, name, n, Namespace)
 		}
 	}
-	job("api", apiPort, 2, apiAddr)
-	job("worker", 8000, 2, workerAddr)
+	job("api", apiPort, pair, apiAddr)
+	job("worker", 8000, pair, workerAddr)
 	job("nats", 7777, replica, natsAddr)
 	job("valkey", 9121, replica, valkeyAddr)
 	job("loadgen", 8090, 1, func(int) netip.Addr { return loadgenAddr })

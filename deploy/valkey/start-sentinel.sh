@@ -58,16 +58,19 @@ primary() {
 # ask it once in ten seconds: told too early they could not fail over until then.
 replicas_online() { cli "$1" "$VALKEY_PORT" INFO replication | grep -c 'state=online' || :; }
 
-# introduce tells the sentinel with process id $1 who the primary is, unless it knows, and sets its limits.
+# introduce tells the sentinel with process id $1 who the primary is, unless it knows, and sets its limits. It asks the
+# others only if its own says that it knows of none: while that is silent their answers would be of no use.
 introduce() {
 	patience=6
 	nap=""
+	silent="sentinel $POD_NAME silent"
 	facts=""
 	while rest "$facts" && kill -0 "$1" 2>/dev/null; do
-		facts=$(survey nobody)
-		case $facts in
-		*"sentinel $POD_NAME silent"*) continue ;;
-		*"sentinel $POD_NAME none"*)
+		facts=$silent
+		case $(sentinel MASTER "$MASTER_NAME") in
+		name*) ;; # it knows one
+		"ERR No such master"*)
+			facts=$(survey nobody)
 			pod=$(primary "$facts")
 			[ -n "$pod" ] || continue
 			at=$(host "$pod")
@@ -77,7 +80,9 @@ introduce() {
 			[ "$(sentinel MONITOR "$MASTER_NAME" "$at" "$VALKEY_PORT" "${QUORUM:-2}")" = OK ] || continue
 			say "watches $pod"
 			;;
+		*) continue ;; # it is silent
 		esac
+		facts=""
 		sentinel SET "$MASTER_NAME" down-after-milliseconds "${DOWN_AFTER_MS:-3000}" \
 			failover-timeout "${FAILOVER_MS:-3000}" parallel-syncs 1 quorum "${QUORUM:-2}" >/dev/null || continue
 		break

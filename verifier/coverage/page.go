@@ -46,8 +46,8 @@ experiments or other alerts, proves nothing, and one in which diagnoses were not
 }
 
 // provenElsewhere is what takes two releases, which no experiment makes.
-const provenElsewhere = "Proven by `make cluster-proofs` and by no scenario: RolloutStuck (TestBadRollout) and ReleaseBad (TestBadRelease), each from\n" +
-	"the alert through the diagnosis to the rollback, whose commands are executed as the runbook has them.\n\n"
+const provenElsewhere = "No scenario can bring about RolloutStuck and ReleaseBad, for they take a release. `make cluster-proofs` can (TestBadRollout,\n" +
+	"TestBadRelease): from the alert through the diagnosis to the rollback, with the runbook's own commands.\n\n"
 
 func (m *Matrix) writeGaps(b *strings.Builder) {
 	b.WriteString("## Gaps\n\n" + provenElsewhere)

@@ -237,6 +237,21 @@ func TestTheSameSeedDrawsTheSameVictims(t *testing.T) {
 	if v := one.Victims(); len(v) != 2 || !slices.Equal(v, two.Victims()) {
 		t.Errorf("%q and %q", v, two.Victims())
 	}
+	e, err := experiments.Embedded().Get("nats-quorum-lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := map[string]bool{}
+	for seed := range int64(20) {
+		f, err := c.bed.Prepare(t.Context(), e, nil, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		drawn[strings.Join(f.Victims(), " ")] = true
+	}
+	if len(drawn) < 2 {
+		t.Errorf("twenty seeds have drawn %v", drawn)
+	}
 }
 
 // TestAVictimThatIsReplacedTakesItsFaultAlong: its UID tells, until the fault is taken back.

@@ -145,7 +145,7 @@ type Trial struct {
 	Dir         evidence.Dir
 	Operator    Operator       // may be nil when the plan has no mitigation
 	Watch       func(Progress) // called about twice a second
-	Processors  Processors     // of the machine that holds the trial
+	Processors  Processors     // of the machine that holds the trial and the system; nil if these are two
 	Flush       func() error   // writes a few bytes to that machine's disk, and returns when they are there
 	// End ends the fault window before its time when it is closed.
 	End <-chan struct{}

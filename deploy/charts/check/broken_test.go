@@ -288,6 +288,7 @@ func TestSchemasRefuse(t *testing.T) {
 		{"seatrial", "globals: {}", "additional properties 'globals' not allowed"},
 		{"seatrial", "rules: none", "value must be one of 'trial', 'production'"},
 		{"seatrial", "runbooksURL: git.example.com/seatrial", "at '/runbooksURL': 'git.example.com/seatrial' does not match pattern"},
+		{"verifier", "runbooksURL: git.example.com/seatrial", "at '/runbooksURL': 'git.example.com/seatrial' does not match pattern"},
 		{"seatrial", "global: {spread: Never}", "value must be one of 'ScheduleAnyway', 'DoNotSchedule'"},
 	} {
 		_, err := Render(filepath.Join("..", c.chart), []byte(c.values))

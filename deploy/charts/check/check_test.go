@@ -163,6 +163,13 @@ func TestRunbooksHaveAnAddress(t *testing.T) {
 		if have := text["seatrial/templates/rules.yaml"]; links == 0 || !strings.Contains(have, strings.TrimRight(want, " \n")) {
 			t.Errorf("values %q: the rules are not seatrial.rules.yaml with its %d runbooks at %q", values, links, address)
 		}
+		if text, err = Render(filepath.Join("..", "verifier"), []byte(values)); err != nil {
+			t.Fatal(err)
+		}
+		have := text["verifier/templates/alerts.yaml"]
+		if n, want := strings.Count(have, "runbook_url: "+address+"docs/in-cluster.md#"), strings.Count(have, "- alert: "); n != want || n == 0 {
+			t.Errorf("values %q: of the verifier's %d alerts %d lead to %sdocs/in-cluster.md", values, want, n, address)
+		}
 	}
 }
 

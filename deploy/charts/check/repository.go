@@ -55,18 +55,18 @@ func Alerts(s System, root string) []string {
 		if err != nil {
 			return []string{err.Error()}
 		}
-		if len(have) == 1 && reflect.DeepEqual(have[0].Spec, movedTo(runbooksOf(have[0].Spec), want)) {
+		if len(have) == 1 && reflect.DeepEqual(have[0].Spec, movedTo(runbooksOf(have[0].Spec, "runbooks/"), want)) {
 			return nil
 		}
 	}
 	return []string{"the PrometheusRule is neither deploy/rules/seatrial.rules.yaml nor production.rules.yaml"}
 }
 
-// runbooksOf is what stands before runbooks/ in the first alert's link, where that is an address.
-func runbooksOf(spec monitoring.PrometheusRuleSpec) string {
+// runbooksOf is what stands before a folder of this repository in the first alert's link, where that is an address.
+func runbooksOf(spec monitoring.PrometheusRuleSpec, folder string) string {
 	for _, g := range spec.Groups {
 		for _, r := range g.Rules {
-			before, _, _ := strings.Cut(r.Annotations["runbook_url"], "runbooks/")
+			before, _, _ := strings.Cut(r.Annotations["runbook_url"], folder)
 			if strings.HasPrefix(before, "https://") || strings.HasPrefix(before, "http://") {
 				return before
 			}

@@ -213,7 +213,7 @@ func Measured(s System, root string) []string {
 						problems = append(problems, fmt.Sprintf("alert %s: nobody serves %s", one.Alert, name))
 					}
 				}
-				if one.Annotations["runbook_url"] != "docs/in-cluster.md#"+strings.ToLower(one.Alert) ||
+				if strings.TrimPrefix(one.Annotations["runbook_url"], runbooksOf(r.Spec, "docs/")) != "docs/in-cluster.md#"+strings.ToLower(one.Alert) ||
 					!strings.Contains(string(book), "\n### "+one.Alert+"\n") {
 					problems = append(problems, fmt.Sprintf("alert %s: docs/in-cluster.md has no part about it, or it does not lead there", one.Alert))
 				}

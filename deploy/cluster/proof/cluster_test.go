@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -211,7 +212,8 @@ func (c *cluster) exec(ctx context.Context, namespace, pod, container, script st
 	return out.String(), nil
 }
 
-// keep writes what a proof saw: name.json for programs, name.md for readers.
+// keep writes what a proof saw: name.json for programs, name.md for readers. At the end of the proof the
+// latter gets its outcome, when that was, and on what.
 func (c *cluster) keep(t *testing.T, name string, seen any, text string) {
 	t.Helper()
 	data, err := json.MarshalIndent(seen, "", "  ")
@@ -224,6 +226,20 @@ func (c *cluster) keep(t *testing.T, name string, seen any, text string) {
 		}
 	}
 	t.Log("\n" + text)
+	t.Cleanup(func() {
+		outcome := "passed"
+		if t.Failed() {
+			outcome = "FAILED"
+		}
+		kubernetes := "a cluster that does not tell its version"
+		if v, err := c.api.Discovery().ServerVersion(); err == nil {
+			kubernetes = "Kubernetes " + v.GitVersion
+		}
+		text = fmt.Sprintf("%s\n\n%s %s on %s, on %s.\n", strings.TrimRight(text, "\n"), t.Name(), outcome, time.Now().UTC().Format("2006-01-02 15:04 UTC"), kubernetes)
+		if err := os.WriteFile(filepath.Join(c.dir, name+".md"), []byte(text), 0o644); err != nil {
+			t.Errorf("keep evidence: %v", err)
+		}
+	})
 }
 
 func ptr[T any](v T) *T { return &v }

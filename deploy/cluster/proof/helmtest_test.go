@@ -38,7 +38,7 @@ func phases(said string) map[string]string {
 // it takes away whom one of them asks, to see that this would be found.
 func TestHelmTest(t *testing.T) {
 	if _, err := exec.LookPath("helm"); err != nil {
-		t.Skipf("not proven: %v", err)
+		unproven(t, "%v", err)
 	}
 	c := connect(t)
 	text := "# helm test\n\n"

@@ -36,7 +36,9 @@ func TestCLI(t *testing.T) {
 			e.Setenv("BIN", bin)
 			e.Setenv("REPO", repo)
 			e.Setenv("DEPS", dependencies(t))
-			e.Setenv("SEATRIAL_STATE", filepath.Join(e.WorkDir, "state"))
+			state := filepath.Join(e.WorkDir, "state")
+			e.Setenv("SEATRIAL_STATE", state)
+			e.Defer(func() { takeDown(bin, state) })
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
@@ -55,6 +57,16 @@ func TestCLI(t *testing.T) {
 			"doors": doors, "slay": slay,
 		},
 	})
+}
+
+// takeDown ends the testbeds that a session which failed has left up.
+func takeDown(bin, state string) {
+	left, _ := filepath.Glob(filepath.Join(state, "*.testbed"))
+	for _, dir := range left {
+		down := exec.Command(filepath.Join(bin, "seatrial"), "down", "--name", strings.TrimSuffix(filepath.Base(dir), ".testbed"))
+		down.Env = append(os.Environ(), "SEATRIAL_STATE="+state)
+		_ = down.Run() // one that is on its way down by itself is no longer up
+	}
 }
 
 func exists(path string) bool {

@@ -274,7 +274,7 @@ func (f *gamedayFlags) playCluster(cmd *cobra.Command, g *game) error {
 	}
 	ctx, end := heldWith(ctx, held)
 	defer end()
-	s, err := f.wireCluster(bed, dir, g.set)
+	s, err := f.wireCluster(ctx, bed, dir, g.set)
 	if err != nil {
 		return err
 	}
@@ -285,7 +285,7 @@ func (f *gamedayFlags) playCluster(cmd *cobra.Command, g *game) error {
 
 // play holds the game's trial, reveals what it was and writes the reports.
 func (f *gamedayFlags) play(ctx context.Context, g *game, s *session, started time.Time, out io.Writer) error {
-	if err := errors.Join(copyAllRunbooks(s.dir, g.books), pointTo(s.dir)); err != nil {
+	if err := errors.Join(copyRunbooks(s.dir, g.books), pointTo(s.dir)); err != nil {
 		return err
 	}
 	t, err := s.prepare(gameday.PlanOf(g.plan, g.rules.MaxDuration))
@@ -331,19 +331,6 @@ func (f *gamedayFlags) reveal(g *game, s *session, dir evidence.Dir, played *gam
 	}
 	fmt.Fprintf(out, "post-mortem: %s\n", dir.Path(postmortem.File))
 	return exitOf(run.Status)
-}
-
-// copyAllRunbooks gives the crew every runbook: those of one fault would tell it.
-func copyAllRunbooks(dir string, books fs.FS) error {
-	names, err := fs.Glob(books, "*.md")
-	if err != nil {
-		return err
-	}
-	var all []evidence.Plan
-	for _, name := range names {
-		all = append(all, evidence.Plan{Runbook: strings.TrimSuffix(name, ".md")})
-	}
-	return copyRunbooks(dir, books, all)
 }
 
 // lines sends what is typed, a line each, and closes the channel at its end.

@@ -99,7 +99,7 @@ func (f *gamedayFlags) dryCluster(ctx context.Context, g *game, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	s, err := f.wireCluster(bed, "", g.set)
+	s, err := f.wireCluster(ctx, bed, "", g.set)
 	if err != nil {
 		return err
 	}

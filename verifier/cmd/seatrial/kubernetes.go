@@ -118,7 +118,7 @@ func (f *runFlags) inCluster(cmd *cobra.Command) error {
 	v := bed.Versions()
 	fmt.Fprintf(out, "run %s on the cluster %s (Kubernetes %s, Chaos Mesh %s), scenarios: %d\n",
 		filepath.Base(dir), v["cluster"], v["kubernetes"], v["chaos-mesh"], len(plans))
-	s, err := f.wireCluster(bed, dir, set)
+	s, err := f.wireCluster(ctx, bed, dir, set)
 	if err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func orderly(ctx context.Context, stderr io.Writer) (context.Context, func()) {
 }
 
 // wireCluster joins the testbed in a cluster with the adapters that trials need.
-func (f *runFlags) wireCluster(bed *kube.Testbed, dir string, set *experiments.Set) (*session, error) {
+func (f *runFlags) wireCluster(ctx context.Context, bed *kube.Testbed, dir string, set *experiments.Set) (*session, error) {
 	transport := bed.Transport()
 	metrics, err := prom.New("http://"+f.prometheus, transport)
 	if err != nil {
@@ -219,12 +219,16 @@ func (f *runFlags) wireCluster(bed *kube.Testbed, dir string, set *experiments.S
 		}
 		return urls, err
 	}
-	return &session{
+	s := &session{
 		bed: kubeBed{bed}, set: set, dir: dir, metrics: metrics,
 		load:   newLoader(find, f.loadTarget, transport),
 		system: system.New("http://"+f.api, transport),
 		alerts: alert.NewManager("http://"+f.alertmanager, transport),
-	}, nil
+	}
+	if bed.Here(ctx) {
+		s.processors, s.flush = processors, flush(dir)
+	}
+	return s, nil
 }
 
 // kubeBed shows the testbed in a cluster as the interface that trials declare.

@@ -230,7 +230,7 @@ func (f *runFlags) holdAll(ctx context.Context, s *session, suite steps.Suite, p
 	if err := errors.Join(err, pointTo(s.dir)); err != nil {
 		return err
 	}
-	if err := copyRunbooks(s.dir, books, plans); err != nil {
+	if err := copyRunbooks(s.dir, books); err != nil {
 		return err
 	}
 	return f.hold(ctx, s, suite, plans, r, out)
@@ -282,17 +282,22 @@ func (f *runFlags) told(r *evidence.Run) verdict.Status {
 	return verdict.Worst(rest...).Status
 }
 
-// copyRunbooks puts the runbooks of the plans beside the report, which links to them.
-func copyRunbooks(dir string, books fs.FS, plans []evidence.Plan) error {
-	for _, p := range plans {
-		data, err := fs.ReadFile(books, p.Runbook+".md")
+// copyRunbooks puts all runbooks beside the report: it links to them, they link to one another, and to a crew the
+// one of its fault alone would tell it.
+func copyRunbooks(dir string, books fs.FS) error {
+	names, err := fs.Glob(books, "*.md")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "runbooks"), 0o755); err != nil {
+		return err
+	}
+	for _, name := range names {
+		data, err := fs.ReadFile(books, name)
 		if err != nil {
 			return fmt.Errorf("copy runbook: %w", err)
 		}
-		if err := os.MkdirAll(filepath.Join(dir, "runbooks"), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, "runbooks", p.Runbook+".md"), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "runbooks", name), data, 0o644); err != nil {
 			return err
 		}
 	}
@@ -307,7 +312,7 @@ func wire(bed *local.Testbed, dir string, set *experiments.Set) (*session, error
 		return nil, err
 	}
 	return &session{
-		bed: localBed{bed}, set: set, dir: dir, metrics: metrics,
+		bed: localBed{bed}, set: set, dir: dir, metrics: metrics, processors: processors, flush: flush(dir),
 		load:   newLoader(at(doors.Loadgen), doors.API+"/task", bed.Transport()),
 		system: system.New(doors.API, bed.Transport()),
 		alerts: alert.NewManager(doors.Alertmanager, bed.Transport()),

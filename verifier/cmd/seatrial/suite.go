@@ -193,6 +193,10 @@ type session struct {
 	dir      string // the run's folder
 	progress func(trial.Progress)
 	done     func(*evidence.Scenario)
+
+	// Witnesses that this machine kept up; nil where the system runs on another one, of which they would say nothing.
+	processors trial.Processors
+	flush      func() error
 }
 
 // disturbedDir holds, in a run's folder, the Evidence of trials that count for nothing,
@@ -266,7 +270,7 @@ func (s *session) prepare(p evidence.Plan) (*trial.Trial, error) {
 	}
 	t := &trial.Trial{
 		Plan: p, Testbed: s.bed, Load: s.load, System: s.system, Metrics: s.metrics, Alerts: s.alerts,
-		Dir: dir, Operator: s.operator, Watch: s.progress, Processors: processors, Flush: flush(s.dir),
+		Dir: dir, Operator: s.operator, Watch: s.progress, Processors: s.processors, Flush: s.flush,
 	}
 	for _, name := range p.Experiments {
 		e, err := s.set.Get(name)

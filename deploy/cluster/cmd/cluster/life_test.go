@@ -56,7 +56,7 @@ func TestLife(t *testing.T) {
 		t.Errorf("a second down says %q", got)
 	}
 	do("up")
-	kill(t, "the keeper", "\x00serve\x00")
+	kill(t, "the keeper", "/"+filepath.Base(program)+"\x00serve\x00")
 	nothingLeft(t, before)
 
 	// The other one while it comes up, with some of its containers running.
