@@ -77,14 +77,19 @@ func (c *cluster) prometheus(t *testing.T) *prom.Client {
 // awaitAnswer waits until Prometheus has an answer to a query.
 func (c *cluster) awaitAnswer(t *testing.T, within time.Duration, query string) {
 	t.Helper()
+	c.eventually(t, within, "there is an answer to "+query, c.answered(t, query))
+}
+
+// answered says what keeps a query from having an answer.
+func (c *cluster) answered(t *testing.T, query string) func(context.Context) error {
 	metrics := c.prometheus(t)
-	c.eventually(t, within, "there is an answer to "+query, func(ctx context.Context) error {
+	return func(ctx context.Context) error {
 		vector, err := metrics.Vector(ctx, query, time.Now())
 		if err == nil && len(vector) == 0 {
 			err = errors.New("there is none")
 		}
 		return err
-	})
+	}
 }
 
 // watch notes what rings, twice a second; an answer that is missing is asked for again.

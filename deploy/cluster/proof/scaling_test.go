@@ -53,6 +53,8 @@ func TestAutoscaling(t *testing.T) {
 	s.awaitAnswer(t, 2*time.Minute, `max(rate(process_cpu_seconds_total{job=~"api|worker"}[30s])) < 0.06`)
 	for _, name := range scaled {
 		s.before[name] = *s.autoscaler(t, name).Spec.MinReplicas
+		// metrics-server's figures are older than Prometheus': what was asked for a moment ago may still have a pod added.
+		s.hasten(t, name)
 	}
 	err := s.watch(t, "before", func(m moment, before int32) bool {
 		return m.CPU >= 0 && m.Pods == before && m.Wanted == before && m.Serving == before
@@ -66,9 +68,6 @@ func TestAutoscaling(t *testing.T) {
 	u := users{What: "growing load", Seconds: time.Since(s.load.started).Seconds()}
 	judged := s.load.judge(t, "autoscaling")
 	u.note(judged)
-	for _, name := range scaled {
-		s.hasten(t, name)
-	}
 	down := s.watch(t, "down", func(m moment, before int32) bool {
 		return m.Pods == before && m.Wanted == before && m.Serving == before
 	})
@@ -76,7 +75,7 @@ func TestAutoscaling(t *testing.T) {
 	for _, m := range s.seen {
 		text += fmt.Sprintf("| %d | %s | %s | %d | %d %% | %d | %d | %d |\n", m.Seconds, m.Phase, m.Of, m.Asked, m.CPU, m.Wanted, m.Pods, m.Serving)
 	}
-	text += "\nThe load is stopped when pods were added. For the way down the autoscalers' patience is cut from the chart's five minutes to 15 s.\n\n" + usersTable([]users{u})
+	text += "\nThe load is stopped when pods were added. The patience with which autoscalers take pods away is cut from the chart's five minutes to 15 s.\n\n" + usersTable([]users{u})
 	s.keep(t, "autoscaling", map[string]any{"moments": s.seen, "users": u}, text)
 	if err := errors.Join(up, down); err != nil {
 		t.Error(err)
