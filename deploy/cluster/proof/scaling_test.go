@@ -73,7 +73,11 @@ func TestAutoscaling(t *testing.T) {
 	})
 	text := "# Autoscaling of the API and the workers\n\n| s | phase | of | asked/s, mean | CPU of request | wanted | pods | serve |\n|---|---|---|---|---|---|---|---|\n"
 	for _, m := range s.seen {
-		text += fmt.Sprintf("| %d | %s | %s | %d | %d %% | %d | %d | %d |\n", m.Seconds, m.Phase, m.Of, m.Asked, m.CPU, m.Wanted, m.Pods, m.Serving)
+		cpu := fmt.Sprintf("%d %%", m.CPU)
+		if m.CPU < 0 {
+			cpu = "not known"
+		}
+		text += fmt.Sprintf("| %d | %s | %s | %d | %s | %d | %d | %d |\n", m.Seconds, m.Phase, m.Of, m.Asked, cpu, m.Wanted, m.Pods, m.Serving)
 	}
 	text += "\nThe load is stopped when pods were added. The patience with which autoscalers take pods away is cut from the chart's five minutes to 15 s.\n\n" + usersTable([]users{u})
 	s.keep(t, "autoscaling", map[string]any{"moments": s.seen, "users": u}, text)
