@@ -36,7 +36,8 @@ type cluster struct {
 	config *rest.Config
 	api    kubernetes.Interface
 	dialer *tunnel.Dialer
-	dir    string // where evidence goes
+	dir    string            // where evidence goes
+	pages  map[string]string // of this proof, for readers, by name
 }
 
 // unproven ends a proof that lacks what it needs: where all must be proven (SEATRIAL_MUST)
@@ -77,7 +78,8 @@ func connect(t *testing.T) *cluster {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{config, api, &tunnel.Dialer{Client: reader, Config: config}, dir}
+	c := &cluster{config, api, &tunnel.Dialer{Client: reader, Config: config}, dir, map[string]string{}}
+	t.Cleanup(func() { c.close(t) }) // registered first, so it runs last: what cannot be put back fails a proof too
 	c.awaitWhole(t)
 	return c
 }
@@ -212,34 +214,39 @@ func (c *cluster) exec(ctx context.Context, namespace, pod, container, script st
 	return out.String(), nil
 }
 
-// keep writes what a proof saw: name.json for programs, name.md for readers. At the end of the proof the
-// latter gets its outcome, when that was, and on what.
+// keep writes what a proof saw: name.json for programs and, when it has ended, name.md for readers.
 func (c *cluster) keep(t *testing.T, name string, seen any, text string) {
 	t.Helper()
 	data, err := json.MarshalIndent(seen, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, data := range map[string][]byte{name + ".json": append(data, '\n'), name + ".md": []byte(text)} {
-		if err := os.WriteFile(filepath.Join(c.dir, file), data, 0o644); err != nil {
-			t.Errorf("keep evidence: %v", err)
-		}
-	}
+	c.write(t, name+".json", string(data)+"\n")
+	c.pages[name] = text
 	t.Log("\n" + text)
-	t.Cleanup(func() {
-		outcome := "passed"
-		if t.Failed() {
-			outcome = "FAILED"
-		}
-		kubernetes := "a cluster that does not tell its version"
-		if v, err := c.api.Discovery().ServerVersion(); err == nil {
-			kubernetes = "Kubernetes " + v.GitVersion
-		}
-		text = fmt.Sprintf("%s\n\n%s %s on %s, on %s.\n", strings.TrimRight(text, "\n"), t.Name(), outcome, time.Now().UTC().Format("2006-01-02 15:04 UTC"), kubernetes)
-		if err := os.WriteFile(filepath.Join(c.dir, name+".md"), []byte(text), 0o644); err != nil {
-			t.Errorf("keep evidence: %v", err)
-		}
-	})
+}
+
+// close writes the pages of a proof that has ended, with its outcome, when that was, and on what.
+func (c *cluster) close(t *testing.T) {
+	outcome := "passed"
+	if t.Failed() {
+		outcome = "FAILED"
+	}
+	kubernetes := "a cluster that does not tell its version"
+	if v, err := c.api.Discovery().ServerVersion(); err == nil {
+		kubernetes = "Kubernetes " + v.GitVersion
+	}
+	for name, text := range c.pages {
+		c.write(t, name+".md", fmt.Sprintf("%s\n\n%s %s on %s, on %s.\n",
+			strings.TrimRight(text, "\n"), t.Name(), outcome, time.Now().UTC().Format("2006-01-02 15:04 UTC"), kubernetes))
+	}
+}
+
+func (c *cluster) write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(c.dir, file), []byte(text), 0o644); err != nil {
+		t.Errorf("keep evidence: %v", err)
+	}
 }
 
 func ptr[T any](v T) *T { return &v }
