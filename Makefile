@@ -70,7 +70,7 @@ proof: root deps build ## run the whole suite with each of SEEDS (1 2 3), then t
 .PHONY: cluster-deps
 cluster-deps: root deps build ## get what a cluster is made from into .deps/cluster (20 minutes with cold caches)
 	@deploy/cluster/deps/root.sh $(DEPS)
-	@deploy/cluster/deps/build.sh $(DEPS)
+	@printf '%s\n' kubernetes platform | xargs -P 2 -I '{}' deploy/cluster/deps/build.sh $(DEPS) '{}'
 	@cd deploy/cluster && go build -ldflags '-s -w' -o ../../bin/ ./cmd/cluster ./cmd/images && \
 		go build -ldflags '-s -w' -o $(DEPS)/cluster/bin/ ./stand-ins/...
 	@bin/images --deps $(DEPS) --bin bin
@@ -178,7 +178,8 @@ check-vet: deps
 check-modules:
 	@echo 'check: go mod verify, go mod tidy'
 	@go mod verify >/dev/null
-	@go mod tidy -diff || { echo 'go.mod or go.sum is not tidy; run go mod tidy'; exit 1; }
+	@for m in . deploy/cluster deploy/charts/check; do \
+		(cd $$m && go mod tidy -diff) || { echo "$$m: go.mod or go.sum is not tidy; run go mod tidy there"; exit 1; }; done
 
 .PHONY: check-rules
 check-rules: deps
@@ -215,10 +216,10 @@ check-charts:
 	@cd deploy/charts/check && $(GO_TEST) -json ./... 2>&1 | awk -f ../../../.ci/gotest.awk
 
 .PHONY: check-cluster
-check-cluster:
+check-cluster: deps
 	@echo 'check: what makes the cluster'
-	@cd deploy/charts/check && go vet ./...
-	@cd deploy/cluster && go vet ./... && { $(GO_TEST) -json ./cmd/... ./image ./node ./stand-ins/... && $(GO_TEST) -json -run "^(TestMatrix|TestWrongFlows)$$" ./proof; } 2>&1 | \
+	@cd deploy/charts/check && go vet ./... && $(DEPS)/bin/staticcheck ./...
+	@cd deploy/cluster && go vet ./... && $(DEPS)/bin/staticcheck ./... && { $(GO_TEST) -json ./cmd/... ./image ./node ./stand-ins/... && $(GO_TEST) -json -run "^(TestMatrix|TestWrongFlows)$$" ./proof; } 2>&1 | \
 		awk -f ../../.ci/gotest.awk
 
 .PHONY: clean
