@@ -67,6 +67,9 @@ SEEDS ?= 1 2 3
 proof: root deps build ## run the whole suite with each of SEEDS (1 2 3), then the ten quiet minutes; all must pass (90 minutes)
 	@.ci/proof bin/seatrial reports $(SEEDS)
 
+# What kubectl and helm learn of a cluster that is made here is of no use to the user's own, in HOME.
+cluster-%: export KUBECACHEDIR := $(DEPS)/cluster/cache
+
 .PHONY: cluster-deps
 cluster-deps: root deps build ## get what a cluster is made from into .deps/cluster (20 minutes with cold caches)
 	@deploy/cluster/deps/root.sh $(DEPS)

@@ -160,9 +160,9 @@ func TestBatchesOnRealServers(t *testing.T) {
 			return err
 		})
 	}
-	if err := q.storeTogether(ctx, tasksOf(names("a", groupTasks)...)); err != nil {
-		t.Fatal(err)
-	}
+	fixture.Eventually(t, 10*time.Second, "a batch is stored", func() error { // each server learns a moment later that a stream listens
+		return q.storeTogether(ctx, tasksOf(names("a", groupTasks)...))
+	})
 	count(groupTasks, "a batch")
 	for when, ids := range map[string][]string{
 		"an id that is known":     {"b-0", "a-7", "b-1"},
