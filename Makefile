@@ -73,7 +73,7 @@ cluster-%: export KUBECACHEDIR := $(DEPS)/cluster/cache
 .PHONY: cluster-deps
 cluster-deps: root deps build ## get what a cluster is made from into .deps/cluster (20 minutes with cold caches)
 	@deploy/cluster/deps/root.sh $(DEPS)
-	@printf '%s\n' kubernetes platform | xargs -P 2 -I '{}' deploy/cluster/deps/build.sh $(DEPS) '{}'
+	@deploy/cluster/deps/build.sh $(DEPS)
 	@cd deploy/cluster && go build -ldflags '-s -w' -o ../../bin/ ./cmd/cluster ./cmd/images && \
 		go build -ldflags '-s -w' -o $(DEPS)/cluster/bin/ ./stand-ins/...
 	@bin/images --deps $(DEPS) --bin bin

@@ -18,11 +18,10 @@ export GOFLAGS GOWORK CGO_ENABLED
 # go_files prints what tells a build in this folder: the pins, and code of ours beside them.
 go_files() { find . -type f ! -name '*_test.go' ! -name '*.md' | LC_ALL=C sort; }
 
-# module_version PACKAGE [TAGS] prints "VERSION FOLDER" of the module that holds the package, or an error.
+# module_version PACKAGE [TAGS] prints "VERSION FOLDER" of the module that holds the package.
 module_version() {
-	go list -tags "${2:-}" -f '{{with .Module}}{{if .Replace}}{{.Replace.Version}} {{.Replace.Dir}}{{else}}{{.Version}} {{.Dir}}{{end}}{{end}}' "$1" 2>"$deps/stamps/module.$$.log" ||
-		cat "$deps/stamps/module.$$.log" >&2
-	rm -f "$deps/stamps/module.$$.log"
+	go list -tags "${2:-}" -f '{{with .Module}}{{if .Replace}}{{.Replace.Version}} {{.Replace.Dir}}{{else}}{{.Version}} {{.Dir}}{{end}}{{end}}' "$1" 2>"$deps/stamps/module.log" ||
+		cat "$deps/stamps/module.log" >&2
 }
 
 # build FOLDER NAME PACKAGE [VARIABLES] [TAGS]

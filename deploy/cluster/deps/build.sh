@@ -1,20 +1,18 @@
 #!/bin/sh
 # Builds what the cluster runs from the pinned modules in deploy/cluster/modules:
 #
-#   deploy/cluster/deps/build.sh DEPS_DIR kubernetes
-#   deploy/cluster/deps/build.sh DEPS_DIR platform
+#   deploy/cluster/deps/build.sh DEPS_DIR
 #
-# put etcd, Kubernetes and helm, or what runs on them (CoreDNS, metrics-server, the enforcer of network
-# policies, Chaos Mesh, the Prometheus operator, Prometheus and our stand-ins) into
+# puts Kubernetes, etcd, CoreDNS, metrics-server, the enforcer of network policies,
+# Chaos Mesh, the Prometheus operator, Prometheus, helm and our stand-ins into
 # DEPS_DIR/cluster/bin, and what their modules bring to be applied (Chaos Mesh's chart, the operator's
-# definitions) into DEPS_DIR/cluster/foreign. Each is made once: see deploy/deps/go.sh. The two may run
-# at the same time: while one waits for the network or links, the other compiles.
+# definitions) into DEPS_DIR/cluster/foreign. Each is made once: see deploy/deps/go.sh.
 set -eu
 
 say() { echo "cluster-deps: $*"; }
 die() { echo "cluster-deps: error: $*" >&2; exit 1; }
 
-[ $# -eq 2 ] || die "usage: build.sh DEPS_DIR kubernetes|platform"
+[ $# -eq 1 ] || die "usage: build.sh DEPS_DIR"
 command -v "${CC:-gcc}" >/dev/null || die "no ${CC:-gcc} on the PATH; Chaos Mesh's daemon needs a C compiler (Debian's packages gcc and libc6-dev)"
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1/cluster/bin" "$1/cluster/stamps" "$1/cluster/foreign"
@@ -50,25 +48,19 @@ foreign() {
 	say "$folder: $path is copied"
 }
 
-case $2 in
-kubernetes)
-	build etcd etcd go.etcd.io/etcd/server/v3
-	kubernetes=$(pinned kubernetes k8s.io/kubernetes)
-	minor=${kubernetes#v*.}
-	versions=""
-	for p in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-		versions="$versions $p.gitVersion=$kubernetes $p.gitMajor=1 $p.gitMinor=${minor%%.*} $p.gitTreeState=clean"
-	done
-	for c in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
-		build kubernetes $c k8s.io/kubernetes/cmd/$c "$versions"
-	done
-	build helm helm helm.sh/helm/v3/cmd/helm "helm.sh/helm/v3/internal/version.version helm.sh/helm/v3/internal/version.gitTreeState=clean"
-	exit
-	;;
-platform) ;;
-*) die "$2: neither kubernetes nor platform" ;;
-esac
+build etcd etcd go.etcd.io/etcd/server/v3
 
+kubernetes=$(pinned kubernetes k8s.io/kubernetes)
+minor=${kubernetes#v*.}
+versions=""
+for p in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+	versions="$versions $p.gitVersion=$kubernetes $p.gitMajor=1 $p.gitMinor=${minor%%.*} $p.gitTreeState=clean"
+done
+for c in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
+	build kubernetes $c k8s.io/kubernetes/cmd/$c "$versions"
+done
+
+build helm helm helm.sh/helm/v3/cmd/helm "helm.sh/helm/v3/internal/version.version helm.sh/helm/v3/internal/version.gitTreeState=clean"
 build coredns coredns github.com/coredns/coredns
 build metrics-server metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server \
 	"k8s.io/client-go/pkg/version.gitVersion=$(pinned metrics-server sigs.k8s.io/metrics-server) k8s.io/component-base/version.gitVersion=$(pinned metrics-server sigs.k8s.io/metrics-server)"
